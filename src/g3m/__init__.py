@@ -1,0 +1,43 @@
+"""g3m: from public sources to verified WebDataset shards of image-caption pairs.
+
+    import g3m
+    g3m.plan(["coco_valid"]).to_dict()
+    g3m.get(["coco_valid"], root="data", on_event=print)
+    g3m.verify(root="data").ok
+    g3m.dataset("coco_valid", root="data")[0].text
+
+Importing this package reads nothing and imports nothing heavy; each name is loaded at its first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["G3MError", "PartialError", "dataset", "get", "plan", "verify"]
+
+if TYPE_CHECKING:
+    from g3m.core.errors import G3MError, PartialError
+    from g3m.load.dataset import dataset
+    from g3m.runners.run import get, plan, verify
+
+_HOMES = {
+    "G3MError": "g3m.core.errors",
+    "PartialError": "g3m.core.errors",
+    "dataset": "g3m.load.dataset",
+    "get": "g3m.runners.run",
+    "plan": "g3m.runners.run",
+    "verify": "g3m.runners.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'g3m' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
