@@ -1,0 +1,133 @@
+"""What happened, as frozen values; everything that people see is a fold of this one stream.
+
+Facts must arrive. Ticks (`Progressed`) may be merged or dropped: each carries totals, so that the
+last one is enough. An event knows nothing of terminals or files and holds no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA = 1
+"""The version of the JSON form; it rises when a field changes its meaning or goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Anything that happened; `task` is empty for the whole run."""
+
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A plan begins: its tasks, the bytes to fetch, and what is already there."""
+
+    datasets: tuple[str, ...]
+    tasks: int
+    total_bytes: int
+    present_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted(Event):
+    """A task begins: kind is `fetch`, `arrange`, `pack`, `adopt` or `publish`."""
+
+    kind: str
+    dataset: str
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteChosen(Event):
+    """Bytes of an asset now come over this route; `offset_bytes` is where it begins."""
+
+    place: str
+    way: str = "direct"
+    offset_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteDropped(Event):
+    """A route is given up for this asset, and why."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrying(Event):
+    """The same route is tried again after `wait_s` seconds."""
+
+    place: str
+    reason: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressed(Event):
+    """A tick: so much of the task is done."""
+
+    done_bytes: int
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Event):
+    """Something a careful user would want to know; the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksAdded(Event):
+    """Arranging a dataset showed which shards there are to make."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFinished(Event):
+    """A task is done and its receipt is on the disk."""
+
+    kind: str
+    dataset: str
+    output: str = ""
+    size_bytes: int = 0
+    samples: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed(Event):
+    """A task gave up; others go on."""
+
+    kind: str
+    dataset: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The end: what is done, what failed, how long it took."""
+
+    finished: int
+    failed: int
+    samples: int
+    seconds: float
+
+
+Sink = Callable[[Event], None]
+"""Takes every event in order; it must neither raise nor block."""
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """The JSON form: `schema`, `event` and the fields.
+
+    >>> to_dict(Noted(text="hello"))
+    {'schema': 1, 'event': 'Noted', 'task': '', 'text': 'hello'}
+    """
+    return {"schema": SCHEMA, "event": type(event).__name__, **asdict(event)}

@@ -1,0 +1,86 @@
+"""The index of a dataset's samples: where each member of each sample lies, as one flat table.
+
+    magic "G3MINDX1" · u32 length of the head · head (JSON: shards, fields, samples) · records · keys
+    record: u32 shard, u32 end of its key, then for jpg, json, txt: u64 offset, u32 size (size 0xFFFFFFFF: none)
+
+It is made while packing and can be made again from the shards; losing it loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from g3m.core.shard import Entry, Field
+
+MAGIC = b"G3MINDX1"
+FIELDS = ("jpg", "json", "txt")
+ABSENT = 0xFFFFFFFF
+_RECORD = struct.Struct("<II" + "QI" * len(FIELDS))
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedShard:
+    """The samples of one shard, in the order in which they lie."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+
+def encode(shards: Sequence[IndexedShard]) -> bytes:
+    """The index file of some shards."""
+    records = bytearray()
+    keys = bytearray()
+    for number, shard in enumerate(shards):
+        for entry in shard.entries:
+            keys += entry.key.encode()
+            places = {field.extension: field for field in entry.fields}
+            row: list[int] = []
+            for name in FIELDS:
+                field = places.get(name)
+                row += [field.offset, field.size_bytes] if field else [0, ABSENT]
+            records += _RECORD.pack(number, len(keys), *row)
+    samples = len(records) // _RECORD.size
+    head = json.dumps({"shards": [s.name for s in shards], "fields": FIELDS, "samples": samples}).encode()
+    return MAGIC + _LENGTH.pack(len(head)) + head + bytes(records) + bytes(keys)
+
+
+class Index:
+    """Reads an index from bytes (a mapped file, say); ValueError if it is not one."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        start = len(MAGIC) + _LENGTH.size
+        if bytes(self._data[: len(MAGIC)]) != MAGIC or len(self._data) < start:
+            raise ValueError("not an index of this version")
+        (length,) = _LENGTH.unpack_from(self._data, len(MAGIC))
+        head = json.loads(bytes(self._data[start : start + length]))
+        self.shards: tuple[str, ...] = tuple(head["shards"])
+        self._samples = int(head["samples"])
+        self._records = start + length
+        self._keys = self._records + self._samples * _RECORD.size
+        if self._keys > len(self._data):
+            raise ValueError("the index is cut")
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def __getitem__(self, number: int) -> tuple[str, Entry]:
+        """The shard's name and the entry of the sample with that number."""
+        if not 0 <= number < self._samples:
+            raise IndexError(number)
+        shard, key_end, *row = _RECORD.unpack_from(self._data, self._records + number * _RECORD.size)
+        key_start = self._key_end(number - 1) if number else 0
+        key = bytes(self._data[self._keys + key_start : self._keys + key_end]).decode()
+        fields = tuple(
+            Field(name, row[2 * place], row[2 * place + 1])
+            for place, name in enumerate(FIELDS)
+            if row[2 * place + 1] != ABSENT
+        )
+        return self.shards[shard], Entry(key, fields)
+
+    def _key_end(self, number: int) -> int:
+        return int(_LENGTH.unpack_from(self._data, self._records + number * _RECORD.size + 4)[0])

@@ -1,0 +1,209 @@
+"""Proofs that work is done: receipts of tasks, and the manifest that merges a dataset's receipts.
+
+Receipts and manifests hold no times, hosts or routes: the same input gives the same documents on
+every machine. A receipt that cannot be read counts as absent, and its task is done again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from g3m.core.digest import Digest
+from g3m.core.shard import ShardSummary
+
+FORMAT = 1
+
+Rejected = tuple[str, str, str]
+"""Key, reason code and detail of a sample that was not packed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetReceipt:
+    """An asset is here, whole and checked.
+
+    `proof` says against what: `recipe` or `hub` (a digest pinned before the download), `server` (a
+    digest that came with the answer), `first use` (nothing to compare with: ours is recorded), or
+    `folder` (an unpacked copy stands in; only its members can be checked).
+    """
+
+    id: str
+    name: str
+    size_bytes: int
+    digests: tuple[Digest, ...]
+    proof: str
+    path: str = ""
+    """Where a copy of the user's own lies; empty if g3m fetched it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedShard:
+    """A shard to be packed: its range of lines in the sample list."""
+
+    name: str
+    offset_bytes: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """The receipt of `arrange`: which sample goes where, and what was rejected before packing."""
+
+    identity: str
+    sources: Mapping[str, str]
+    """Source name to what it is: `asset:ID` or `spool:FILE`."""
+    shards: tuple[PlannedShard, ...]
+    list_size_bytes: int
+    rejected: tuple[Rejected, ...]
+    form: str = ""
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardReceipt:
+    """A shard stands under its final name."""
+
+    identity: str
+    shard: ShardSummary
+    rejected: tuple[Rejected, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All receipts of a dataset merged: what is here, what it was made of, what is missing and why."""
+
+    dataset: str
+    title: str
+    folder: str
+    identity: str
+    parity: str
+    licence: str
+    homepage: str
+    assets: tuple[AssetReceipt, ...]
+    shards: tuple[ShardSummary, ...]
+    rejected: Mapping[str, int]
+    notes: Mapping[str, int]
+    expected_samples: int | None = None
+    expected_source: str = ""
+    form: str = ""
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(shard.size_bytes for shard in self.shards)
+
+
+def to_json(document: AssetReceipt | Arrangement | ShardReceipt | Manifest) -> str:
+    """The document as JSON with its format number; ends with a newline."""
+    body = {"format": FORMAT, "kind": type(document).__name__, **asdict(document)}
+    if isinstance(document, Manifest):
+        body["samples"], body["size_bytes"] = document.samples, document.size_bytes
+    return json.dumps(body, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def asset_receipt(text: str) -> AssetReceipt | None:
+    """Read an asset's receipt; None if it is not one of this format."""
+    body = _body(text, "AssetReceipt")
+    try:
+        return None if body is None else _asset(body)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def arrangement(text: str) -> Arrangement | None:
+    """Read the receipt of `arrange`; None if it is not one of this format."""
+    body = _body(text, "Arrangement")
+    try:
+        if body is None:
+            return None
+        return Arrangement(
+            identity=str(body["identity"]),
+            sources={str(name): str(value) for name, value in body["sources"].items()},
+            shards=tuple(PlannedShard(**shard) for shard in body["shards"]),
+            list_size_bytes=int(body["list_size_bytes"]),
+            rejected=_rejected(body["rejected"]),
+            form=str(body.get("form", "")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def shard_receipt(text: str) -> ShardReceipt | None:
+    """Read a shard's receipt; None if it is not one of this format."""
+    body = _body(text, "ShardReceipt")
+    try:
+        if body is None:
+            return None
+        return ShardReceipt(
+            identity=str(body["identity"]),
+            shard=ShardSummary(**body["shard"]),
+            rejected=_rejected(body["rejected"]),
+            notes=_counts(body["notes"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def manifest(text: str) -> Manifest | None:
+    """Read a manifest; None if it is not one of this format."""
+    body = _body(text, "Manifest")
+    try:
+        if body is None:
+            return None
+        body.pop("samples", None)
+        body.pop("size_bytes", None)
+        body["assets"] = tuple(_asset(asset) for asset in body["assets"])
+        body["shards"] = tuple(ShardSummary(**shard) for shard in body["shards"])
+        body["rejected"], body["notes"] = _counts(body["rejected"]), _counts(body["notes"])
+        return Manifest(**body)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _body(text: str, kind: str) -> dict[str, Any] | None:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(body, dict) or body.pop("format", None) != FORMAT or body.pop("kind", None) != kind:
+        return None
+    return body
+
+
+def _asset(body: dict[str, Any]) -> AssetReceipt:
+    digests = tuple(Digest(item["algorithm"], item["hex"]) for item in body["digests"])
+    return AssetReceipt(**{**body, "digests": digests})
+
+
+def _rejected(items: Iterable[Sequence[str]]) -> tuple[Rejected, ...]:
+    return tuple((str(key), str(reason), str(detail)) for key, reason, detail in items)
+
+
+def _counts(items: Mapping[str, Any]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in items.items()}
+
+
+def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
+    """How many were rejected for each reason, by name of the reason."""
+    counts: dict[str, int] = {}
+    for _, reason, _ in rejected:
+        counts[reason] = counts.get(reason, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def add_counts(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of several counts, by name."""
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return dict(sorted(total.items()))

@@ -1,0 +1,246 @@
+"""Every option, said once: the command line, the variables, the config file and the reference page
+are made from `OPTIONS`.
+
+An option given on the command line wins over a variable, a variable over `./g3m.toml`, that over the
+user's config file, and that over the default. Reading variables and files is the caller's work.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from g3m.core.errors import SettingsError
+from g3m.core.routes import HUB_ENDPOINT, KAGGLE_ENDPOINT, Endpoints, Mirror
+
+Value = str | int | float | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: its name in the config file, its default, flag and variable; empty means none."""
+
+    name: str
+    default: Value
+    help: str
+    flag: str = ""
+    variable: str = ""
+    choices: tuple[str, ...] = ()
+    least: float = 0
+
+
+OPTIONS = (
+    Option(
+        name="root",
+        default="g3m-data",
+        flag="--root",
+        variable="G3M_ROOT",
+        help="Folder of the datasets.",
+    ),
+    Option(
+        name="source",
+        default=(),
+        flag="--from",
+        help="Archives or an unpacked folder that you have already, as [DATASET=]PATH; repeatable.",
+    ),
+    Option(
+        name="parity",
+        default="none",
+        flag="--parity",
+        variable="G3M_PARITY",
+        choices=("none", "nxtp"),
+        help="nxtp: the exact result of the old scripts, with their losses.",
+    ),
+    Option(
+        name="jobs",
+        default=0,
+        flag="--jobs",
+        variable="G3M_JOBS",
+        help="Shards packed at the same time; 0 means one for each core, four at most.",
+    ),
+    Option(
+        name="keep_assets",
+        default=False,
+        flag="--keep-assets",
+        variable="G3M_KEEP_ASSETS",
+        help="Keep the downloaded archives after their shards are published.",
+    ),
+    Option(
+        name="max_rejected",
+        default=-1.0,
+        flag="--max-rejected",
+        least=-1,
+        help="Share of rejected samples (0 to 1) above which a dataset fails; the recipe's by default.",
+    ),
+    Option(
+        name="offline",
+        default=False,
+        flag="--offline",
+        variable="G3M_OFFLINE",
+        help="Use no network: what is here and in --from must do.",
+    ),
+    Option(
+        name="lang",
+        default="",
+        flag="--lang",
+        variable="G3M_LANG",
+        choices=("", "en", "zh"),
+        help="Language of messages: en or zh; by default that of the locale.",
+    ),
+    Option(
+        name="stall_timeout_s",
+        default=30.0,
+        variable="G3M_STALL_TIMEOUT_S",
+        least=0.1,
+        help="Seconds without a byte after which a connection is closed and continued anew.",
+    ),
+    Option(
+        name="recipes",
+        default=(),
+        help="Folders with recipes of your own.",
+    ),
+    Option(
+        name="hub_endpoint",
+        default=HUB_ENDPOINT,
+        variable="HF_ENDPOINT",
+        help="The Hugging Face Hub or a mirror of it; HF_TOKEN is not sent to a mirror.",
+    ),
+    Option(
+        name="kaggle_endpoint",
+        default=KAGGLE_ENDPOINT,
+        variable="KAGGLE_API_ENDPOINT",
+        help="Kaggle's API.",
+    ),
+    Option(
+        name="hub_token_hosts",
+        default=("huggingface.co",),
+        help="Hosts that may see HF_TOKEN, for a hub of your own.",
+    ),
+    Option(
+        name="kaggle_token_hosts",
+        default=("www.kaggle.com", "api.kaggle.com"),
+        help="Hosts that may see the Kaggle credentials.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options in force. `origins` says for each where its value came from."""
+
+    root: str = "g3m-data"
+    source: tuple[str, ...] = ()
+    parity: str = "none"
+    jobs: int = 0
+    keep_assets: bool = False
+    max_rejected: float = -1.0
+    offline: bool = False
+    lang: str = ""
+    stall_timeout_s: float = 30.0
+    recipes: tuple[str, ...] = ()
+    hub_endpoint: str = HUB_ENDPOINT
+    kaggle_endpoint: str = KAGGLE_ENDPOINT
+    hub_token_hosts: tuple[str, ...] = ("huggingface.co",)
+    kaggle_token_hosts: tuple[str, ...] = ("www.kaggle.com", "api.kaggle.com")
+    mirrors: tuple[Mirror, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(hub=self.hub_endpoint, kaggle=self.kaggle_endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Values from one origin (`command line`, `G3M_* variables`, a file), strongest layer first."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+
+def from_variables(variables: Mapping[str, str]) -> Layer:
+    """The layer of the environment; an empty variable counts as absent."""
+    values = {
+        option.name: variables[option.variable]
+        for option in OPTIONS
+        if option.variable and variables.get(option.variable)
+    }
+    return Layer("environment", values)
+
+
+def merge(layers: Sequence[Layer]) -> Settings:
+    """Combine layers, the first the strongest; SettingsError names the layer and the key."""
+    known = {option.name: option for option in OPTIONS}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for name, value in layer.values.items():
+            if value is None or name in values:
+                continue
+            if name == "mirrors":
+                values[name] = _mirrors(value, layer.origin)
+            elif name in known:
+                values[name] = _convert(known[name], value, layer.origin)
+            else:
+                near = difflib.get_close_matches(name, [*known, "mirrors"], n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise SettingsError(f"{layer.origin}: {name}: unknown key{hint}")
+            origins[name] = layer.origin
+    return Settings(**values, origins=origins)
+
+
+def _convert(option: Option, value: Any, origin: str) -> Value:
+    where = f"{origin}: {option.variable if origin == 'environment' else option.name}"
+    default = option.default
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("1", "true", "yes", "on"):
+            return True
+        if str(value).lower() in ("0", "false", "no", "off"):
+            return False
+        raise SettingsError(f"{where}: must be true or false, not {value!r}")
+    if isinstance(default, tuple):
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise SettingsError(f"{where}: must be a list of texts")
+    if isinstance(default, (int, float)):
+        return _number(option, value, where)
+    if not isinstance(value, str):
+        raise SettingsError(f"{where}: must be text, not {type(value).__name__}")
+    if option.choices and value not in option.choices:
+        raise SettingsError(f"{where}: must be one of {', '.join(c for c in option.choices if c)}, not {value!r}")
+    return value
+
+
+def _number(option: Option, value: Any, where: str) -> int | float:
+    try:
+        number = int(value) if isinstance(option.default, int) else float(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{where}: must be a number, not {value!r}") from None
+    if isinstance(value, bool) or number < option.least:
+        raise SettingsError(f"{where}: must be a number from {option.least:g} up, not {value!r}")
+    return number
+
+
+def _mirrors(value: Any, origin: str) -> tuple[Mirror, ...]:
+    if not isinstance(value, list):
+        raise SettingsError(f"{origin}: mirrors: write [[mirrors]] tables with prefix and places")
+    mirrors = []
+    for number, item in enumerate(value):
+        where = f"{origin}: mirrors[{number}]"
+        if not isinstance(item, dict) or set(item) != {"prefix", "places"}:
+            raise SettingsError(f"{where}: needs exactly the keys prefix and places")
+        prefix, places = item["prefix"], item["places"]
+        texts = isinstance(places, list) and all(isinstance(place, str) for place in places)
+        if not isinstance(prefix, str) or not texts or not places:
+            raise SettingsError(f"{where}: prefix is a text, places a list of at least one text")
+        for text in (prefix, *places):
+            if not text.startswith(("https://", "http://")):
+                raise SettingsError(f"{where}: {text!r} must begin with https:// or http://")
+        mirrors.append(Mirror(prefix, tuple(places)))
+    return tuple(mirrors)
