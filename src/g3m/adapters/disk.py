@@ -1,0 +1,215 @@
+"""The disk below a root: documents written atomically, publishing by rename, free space, the lease.
+
+Order of every durable write: a temporary file of a unique name, fsync, rename, fsync of the folder.
+A folder that only lists `*.tar` therefore sees whole shards or none. Correctness rests on that and
+on digests; the lease only saves two runs from doing the same work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from g3m.core.errors import Locked, storage_error
+
+HEARTBEAT_S = 15.0
+STALE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What the file system still offers; `inodes` is None where it does not count them."""
+
+    size_bytes: int
+    inodes: int | None
+
+
+class Store:
+    """The root folder of the datasets and its `.g3m` folder of work in progress."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.work = root / ".g3m"
+
+    def part(self, name: str) -> Path:
+        """A file being made; its name never ends in `.tar`."""
+        return self.work / "parts" / name
+
+    def receipt(self, group: str, name: str) -> Path:
+        """The receipt of a task: group is a dataset, or `assets`."""
+        return self.work / "receipts" / group / f"{name}.json"
+
+    def plan(self, name: str) -> Path:
+        """Listings, sample lists and other products of planning."""
+        return self.work / "plan" / name
+
+    def prepare(self) -> None:
+        """Create the folders; NotWritable if that is not allowed."""
+        for name in ("parts", "receipts", "plan"):
+            make_folder(self.work / name)
+
+    def free(self) -> Free:
+        """Free bytes and inodes where the root is or will be."""
+        place = self.root.absolute()
+        while not place.exists():
+            place = place.parent
+        state = os.statvfs(place)
+        inodes = state.f_favail if state.f_files else None
+        return Free(shutil.disk_usage(place).free, inodes)
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[Lease]:
+        """Hold the root for one run; Locked names the other run if there is one."""
+        lease = Lease(self.work / "lock")
+        lease.take()
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+
+class Lease:
+    """A file that says who works here: host, process and a heartbeat, because file locks lie on some
+    shared file systems. A holder that is dead or silent for two minutes is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._token = secrets.token_hex(8)
+        self._beaten_s = 0.0
+
+    def holder(self) -> dict[str, object] | None:
+        """Who holds the lease now, or None; a stale or unreadable lease has no holder."""
+        try:
+            body = json.loads(self.path.read_text(encoding="utf-8"))
+            age_s = time.time() - self.path.stat().st_mtime
+        except (OSError, ValueError):
+            return None
+        if not isinstance(body, dict) or age_s > STALE_S:
+            return None
+        pid = body.get("pid")
+        if body.get("host") == socket.gethostname() and isinstance(pid, int) and not _alive(pid):
+            return None
+        return body
+
+    def take(self) -> None:
+        """Take the lease, or raise Locked."""
+        holder = self.holder()
+        if holder is not None and holder.get("token") != self._token:
+            raise Locked(
+                f"{self.path.parent.parent}: held by process {holder.get('pid')} on {holder.get('host')}"
+            )
+        self._write()
+
+    def beat(self) -> None:
+        """Show that the run is alive; cheap enough to call at every event."""
+        if time.monotonic() - self._beaten_s >= HEARTBEAT_S:
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+            self._beaten_s = time.monotonic()
+
+    def release(self) -> None:
+        """Give the lease back if it is still ours."""
+        holder = self.holder()
+        if holder is not None and holder.get("token") == self._token:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+    def _write(self) -> None:
+        body = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}
+        write_document(self.path, json.dumps(body) + "\n")
+        self._beaten_s = time.monotonic()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_document(path: Path, content: str | bytes) -> None:
+    """Write a small file so that it is there whole or not at all, also after a power cut."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise storage_error(error, path) from error
+
+
+def read_document(path: Path) -> str | None:
+    """The text of a document, or None if it is not there or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a finished and synced file its final name."""
+    make_folder(final.parent)
+    try:
+        os.replace(part, final)
+        sync_folder(final.parent)
+        if part.parent != final.parent:
+            sync_folder(part.parent)
+    except OSError as error:
+        raise storage_error(error, final) from error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file of the user's, or a copy where the file system has no hard links."""
+    make_folder(target.parent)
+    with contextlib.suppress(OSError):
+        target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:
+        try:
+            shutil.copyfile(source, target)
+            with open(target, "rb+") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise storage_error(error, target) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file of ours if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

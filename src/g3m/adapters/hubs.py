@@ -1,0 +1,73 @@
+"""Lists a dataset repository of the Hugging Face Hub at one commit: names, sizes and digests.
+
+Large files come with their sha256, small ones with git's blob hash, so every file can be verified. A
+commit never changes, so a listing is asked for once and kept (steps/resolve.py).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from g3m.adapters.ports import Fetcher
+from g3m.core.digest import Digest
+from g3m.core.errors import Changed
+from g3m.core.recipe import Asset, Listing
+from g3m.core.resume import Wanted, decide
+from g3m.core.secrets import mask
+
+PAGE_LIMIT = 1000
+_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+
+
+def list_repository(http: Fetcher, endpoint: str, listing: Listing, stopping: Callable[[], None]) -> tuple[Asset, ...]:
+    """The assets of a listing, by name; SourceError if the hub cannot be asked, Changed if it talks nonsense."""
+    base = f"{endpoint.rstrip('/')}/api/datasets/{listing.repository}/tree/{listing.revision}"
+    url = f"{base}?recursive=true"
+    assets: list[Asset] = []
+    for _ in range(PAGE_LIMIT):
+        stopping()
+        with http.open(url) as response:
+            decide(Wanted(label=f"listing of {listing.repository}"), response.answer)
+            body = response.read()
+            following = _NEXT.search(response.answer.headers.get("link", ""))
+        assets += [_asset(item, listing) for item in _items(body, url) if _wanted(item, listing)]
+        if following is None:
+            return tuple(sorted(assets, key=lambda asset: asset.name))
+        # Only the query is taken over: the answer cannot move us, or our token, to another host.
+        url = f"{base}?{urlsplit(following.group(1)).query}"
+    raise Changed(f"{mask(base)}: the listing has more than {PAGE_LIMIT} pages")
+
+
+def _items(body: bytes, url: str) -> list[Any]:
+    try:
+        items = json.loads(body)
+    except ValueError:
+        items = None
+    if not isinstance(items, list):
+        raise Changed(f"{mask(url)}: the answer is not a listing")
+    return items
+
+
+def _wanted(item: Any, listing: Listing) -> bool:
+    is_file = isinstance(item, dict) and item.get("type") == "file"
+    return is_file and isinstance(item.get("path"), str) and listing.takes(item["path"])
+
+
+def _asset(item: dict[str, Any], listing: Listing) -> Asset:
+    path = item["path"]
+    large = item.get("lfs")
+    try:
+        if isinstance(large, dict):
+            digest, size = Digest.parse(f"sha256:{large['oid']}"), large["size"]
+        else:
+            digest, size = Digest.parse(f"git-sha1:{item['oid']}"), item["size"]
+        if not isinstance(size, int) or size < 0 or "/" in path or path.startswith("."):
+            raise ValueError("size or path")
+    except (KeyError, ValueError) as error:
+        raise Changed(f"listing of {listing.repository}: the entry {path!r} cannot be used ({error})") from None
+    place = f"hub://{listing.repository}@{listing.revision}/{path}"
+    return Asset(name=path, places=(place,), size_bytes=size, digests=(digest,))

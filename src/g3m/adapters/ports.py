@@ -1,0 +1,29 @@
+"""The protocols of this layer: each exists because two real implementations do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from g3m.core.resume import Answer
+
+
+class Body(Protocol):
+    """An answer whose body is read as it comes."""
+
+    @property
+    def answer(self) -> Answer: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def chunks(self) -> Iterator[bytes]: ...
+
+    def read(self, limit_bytes: int = ...) -> bytes: ...
+
+
+class Fetcher(Protocol):
+    """Whatever can answer a GET from a byte on: libcurl in earnest, a script of answers in tests."""
+
+    def open(self, url: str, *, offset_bytes: int = 0, etag: str = "") -> AbstractContextManager[Body]: ...
