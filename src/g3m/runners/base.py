@@ -1,0 +1,257 @@
+"""drive: run a plan to its end, wherever its tasks run.
+
+Receipts decide what is left; a runner only runs what it is given. Events go to the sinks in order, from
+one thread. Failed tasks are tried once more at the end, after the others. Running a finished plan again
+does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from g3m.adapters.disk import Lease, read_document, remove
+from g3m.adapters.parts import claimed_bytes
+from g3m.adapters.session import Session
+from g3m.core.agenda import Agenda
+from g3m.core.errors import Advice, G3MError, Interrupted, NoSpace, OtherOptions, PartialError
+from g3m.core.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    Sink,
+    TaskFailed,
+    TaskFinished,
+    TasksAdded,
+    TaskStarted,
+)
+from g3m.core.plan import DatasetPlan, Plan, Task
+from g3m.core.receipt import Manifest, shard_receipt
+from g3m.core.recipe import Asset
+from g3m.steps.adopt import adopt
+from g3m.steps.arrange import arrange, pack_tasks, read_arrangement
+from g3m.steps.fetch import fetch
+from g3m.steps.find import part_path, present
+from g3m.steps.pack import pack, read_shard_receipt
+from g3m.steps.publish import publish, published, read_manifest
+
+RunTask = Callable[[Task], Iterator[Event]]
+Outcome = tuple[Task, Event | G3MError | None]
+"""What a runner reports: an event of a task, the error that ended it, or None when it is done."""
+
+Runner = Callable[[Agenda, RunTask, Session], Iterator[Outcome]]
+
+STEPS = {"fetch": fetch, "arrange": arrange, "pack": pack, "adopt": adopt, "publish": publish}
+INODES_SPARE = 1000
+ROUNDS = 2
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run of `drive` works on."""
+
+    plan: Plan
+    session: Session
+    agenda: Agenda
+    summary: Summary
+    sinks: Sequence[Sink]
+
+    def emit(self, event: Event) -> None:
+        for sink in self.sinks:
+            sink(event)
+
+
+@dataclass(slots=True)
+class Summary:
+    """The end of a run: manifests of the datasets that stand whole, and what failed."""
+
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    failed: dict[str, G3MError] = field(default_factory=dict)
+    finished: int = 0
+    samples: int = 0
+
+
+def drive(plan: Plan, session: Session, runner: Runner, sinks: Sequence[Sink] = ()) -> Summary:
+    """Do what is left of a plan; raises the one error, PartialError or Interrupted if not all is done."""
+    for dataset in plan.datasets:
+        _check_identity(dataset, session)
+    run = _Run(plan, session, Agenda(()), Summary(), sinks)
+    if not all(published(dataset, session) for dataset in plan.datasets):
+        session.store.prepare()
+        with session.store.lease() as lease:
+            _sweep(session)
+            check_space(plan, session)
+            _work(run, runner, lease)
+    for dataset in plan.datasets:
+        found = published(dataset, session)
+        if found is not None:
+            run.summary.manifests[dataset.name] = found
+    if session.stop.is_set():
+        raise Interrupted("stopped; everything verified so far is kept")
+    _raise_failures(run.summary)
+    return run.summary
+
+
+def _work(run: _Run, runner: Runner, lease: Lease) -> None:
+    session, plan, started_s = run.session, run.plan, run.session.monotonic()
+    count = run.agenda.add(task for dataset in plan.datasets for task in pending(dataset, session))
+    assets = [plan.assets[task.asset] for task in run.agenda.waiting if task.kind == "fetch"]
+    run.emit(
+        RunStarted(
+            datasets=tuple(dataset.name for dataset in plan.datasets),
+            tasks=count,
+            total_bytes=sum(asset.size_bytes or 0 for asset in assets),
+        )
+    )
+    for number in range(ROUNDS):
+        for task, outcome in runner(run.agenda, lambda task: run_task(task, plan, session), session):
+            lease.beat()
+            _take(task, outcome, run)
+        hopeful = any(error.advice is not Advice.NEVER for error in run.summary.failed.values())
+        if number + 1 == ROUNDS or not hopeful or session.stop.is_set() or not run.agenda.retry_failed():
+            break
+    run.emit(
+        RunFinished(
+            finished=run.summary.finished,
+            failed=len(run.summary.failed),
+            samples=run.summary.samples,
+            seconds=round(session.monotonic() - started_s, 2),
+        )
+    )
+
+
+def run_task(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
+    """The whole life of one task as events; this is what a runner runs, wherever it is."""
+    yield TaskStarted(task=task.id, kind=task.kind, dataset=task.dataset, total_bytes=task.size_bytes)
+    yield from STEPS[task.kind](task, plan, session)
+
+
+def pending(dataset: DatasetPlan, session: Session) -> tuple[Task, ...]:
+    """The tasks of a dataset that are not done; assets are fetched only if something needs them.
+
+    `pack` tasks are added once `arrange` is done, see `_after_arranging`.
+    """
+    if published(dataset, session) is not None:
+        return ()
+    tasks = dataset.first_tasks()
+    shards = [task for task in tasks if task.kind == "adopt"]
+    if not shards:
+        return tasks if _missing_packs(dataset, session) != () else (dataset.publish_task(()),)
+    left = [task for task in shards if read_shard_receipt(dataset, task.shard, session) is None]
+    wanted = {task.asset for task in left}
+    fetches = [task for task in tasks if task.kind == "fetch" and task.asset in wanted]
+    return (*fetches, *left, dataset.publish_task(left))
+
+
+def _missing_packs(dataset: DatasetPlan, session: Session) -> tuple[Task, ...] | None:
+    """The `pack` tasks without a receipt, or None if the dataset is not arranged yet."""
+    arranged = read_arrangement(dataset, session)
+    if arranged is None:
+        return None
+    tasks = pack_tasks(dataset, arranged)
+    return tuple(task for task in tasks if read_shard_receipt(dataset, task.shard, session) is None)
+
+
+def _take(
+    task: Task,
+    outcome: Event | G3MError | None,
+    run: _Run,
+) -> None:
+    """Fold one report of the runner into the agenda and the summary."""
+    if outcome is None:
+        run.agenda.finish(task.id)
+        run.summary.finished += 1
+        run.summary.failed.pop(task.id, None)
+        if task.kind == "arrange":
+            _after_arranging(task, run)
+    elif isinstance(outcome, Event):
+        if isinstance(outcome, TaskFinished) and task.kind in ("pack", "adopt"):
+            run.summary.samples += outcome.samples
+        run.emit(outcome)
+    else:
+        run.agenda.fail(task)
+        if isinstance(outcome, Interrupted):
+            run.session.stop.set()
+            return
+        run.summary.failed[task.id] = outcome
+        run.emit(
+            TaskFailed(
+                task=task.id, kind=task.kind, dataset=task.dataset, code=outcome.code, reason=outcome.message
+            )
+        )
+
+
+def _after_arranging(task: Task, run: _Run) -> None:
+    dataset = run.plan.dataset(task.dataset)
+    packs = _missing_packs(dataset, run.session) or ()
+    run.agenda.add(packs)
+    run.agenda.extend_needs(f"publish/{dataset.name}", (pack.id for pack in packs))
+    run.emit(TasksAdded(task=task.id, count=len(packs)))
+
+
+def _check_identity(dataset: DatasetPlan, session: Session) -> None:
+    """Refuse to mix: what is published, or was begun, with other options is never changed."""
+    found = read_manifest(dataset, session)
+    folder = session.store.root / dataset.recipe.folder
+    if found is not None and found.identity != dataset.identity:
+        raise OtherOptions(
+            f"{folder} holds {found.dataset} made with parity {found.parity!r} from other assets or options; "
+            f"asked for is parity {dataset.parity!r}"
+        )
+    for path in sorted(session.store.receipt(dataset.name, "x").parent.glob("*.tar.json")):
+        receipt = shard_receipt(read_document(path) or "")
+        if receipt is not None and receipt.identity != dataset.identity:
+            raise OtherOptions(f"{folder} holds shards of an unfinished run with other options")
+
+
+def check_space(plan: Plan, session: Session) -> None:
+    """NoSpace before the first byte if what is left cannot fit; says how much is missing."""
+    lasting = passing = files = 0
+    for dataset in plan.datasets:
+        if published(dataset, session) is None:
+            final, peak = dataset.shard_bytes or 0, dataset.peak_bytes or 0
+            here = _bytes_here(dataset, session)
+            lasting += max(final - here, 0)
+            # A copy of the user's own is read where it lies.
+            passing = max(passing, 0 if session.settings.source else peak - final - here)
+            files += 2 * (dataset.files or 0) + final // 400_000_000 + 20
+    free = session.store.free()
+    needed = lasting + max(passing, 0)
+    if needed > free.size_bytes:
+        raise NoSpace(
+            f"{session.store.root}: {needed} bytes are needed, {free.size_bytes} are free: "
+            f"{needed - free.size_bytes} are missing"
+        )
+    if free.inodes is not None and free.inodes < files + INODES_SPARE:
+        raise NoSpace(f"{session.store.root}: about {files} files will be made, {free.inodes} inodes are free")
+
+
+def _bytes_here(dataset: DatasetPlan, session: Session) -> int:
+    """Bytes of a dataset that are on the disk already: assets, parts and finished shards."""
+    folder = session.store.root / dataset.recipe.folder
+    shards = sum(path.stat().st_size for path in folder.glob("*.tar"))
+    return shards + sum(fetched_bytes(asset, session) for asset in dataset.assets)
+
+
+def fetched_bytes(asset: Asset, session: Session) -> int:
+    """How much of an asset is here."""
+    receipt = present(session, asset)
+    return receipt.size_bytes if receipt else claimed_bytes(part_path(session, asset))
+
+
+def _sweep(session: Session) -> None:
+    """Delete what an earlier run left half made; journaled parts are kept."""
+    for pattern in ("*.making", "*.tmp", ".*.tmp"):
+        for path in session.store.part("").glob(pattern):
+            remove(path)
+
+
+def _raise_failures(summary: Summary) -> None:
+    if not summary.failed:
+        return
+    errors = list(summary.failed.values())
+    if len(summary.failed) == 1 or len({type(error) for error in errors}) == 1 and not summary.manifests:
+        raise errors[0]
+    reasons = {name: error.message for name, error in summary.failed.items()}
+    words = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
+    raise PartialError(f"{len(reasons)} tasks failed:\n{words}", failed=reasons)

@@ -1,0 +1,61 @@
+"""Runs tasks on threads of this machine: one lane for the network, one for the disk and the cores.
+
+Threads suffice: libcurl, digests, checksums and file reads all release the interpreter's lock. The
+caller's thread alone keeps the agenda and sees the events.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from g3m.adapters.session import Session
+from g3m.core.agenda import Agenda
+from g3m.core.errors import G3MError, Interrupted
+from g3m.core.plan import Task
+from g3m.runners.base import Outcome, RunTask
+
+WAIT_S = 0.2
+CORES_LIMIT = 4
+
+
+def run_local(agenda: Agenda, run: RunTask, session: Session) -> Iterator[Outcome]:
+    """Run tasks as they become ready, until none runs and none is ready."""
+    reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    jobs = session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
+    with ThreadPoolExecutor(1, "g3m-network") as network, ThreadPoolExecutor(jobs, "g3m-work") as work:
+        while True:
+            if not session.stop.is_set():
+                for task in agenda.take_ready():
+                    lane = network if task.kind == "fetch" else work
+                    lane.submit(_run_one, task, run, session, reports)
+            if not agenda.busy:
+                return
+            try:
+                yield reports.get(timeout=WAIT_S)
+            except queue.Empty:
+                continue
+
+
+def _run_one(task: Task, run: RunTask, session: Session, reports: queue.SimpleQueue[Outcome]) -> None:
+    """Run one task and report its events and its end; nothing may escape, or the run would hang."""
+    try:
+        if session.stop.is_set():
+            raise Interrupted("stopped before it began")
+        for event in run(task):
+            reports.put((task, event))
+        reports.put((task, None))
+    except G3MError as error:
+        reports.put((task, error))
+    except Exception as error:  # noqa: BLE001  # a defect of ours must end as a report, not as silence
+        reports.put((task, _defect(task, error)))
+
+
+def _defect(task: Task, error: Exception) -> G3MError:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+    return G3MError(f"{task.id}: {type(error).__name__}: {error} ({where})")

@@ -1,0 +1,310 @@
+"""arrange: captions and archive directories are read once; the sample list says what goes where.
+
+The sample list (`.g3m/plan/DATASET.samples`) has one line a sample with the place of its image's bytes;
+each `pack` task then reads its own range of lines and needs to know nothing of archives or captions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+from g3m.adapters.disk import read_document, write_document
+from g3m.adapters.members import MemberReader
+from g3m.adapters.session import Session
+from g3m.core.digest import Hasher, disagreement
+from g3m.core.errors import BadArchive, DigestMismatch, NotRecognised, TooManyRejected, storage_error
+from g3m.core.events import Event, TaskFinished
+from g3m.core.members import Member, Refusal, inside
+from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
+from g3m.core.receipt import Arrangement, AssetReceipt, PlannedShard, Rejected, arrangement, count_reasons, to_json
+from g3m.core.recipe import Asset
+from g3m.core.samples import (
+    Draft,
+    Pick,
+    Ref,
+    coco_drafts,
+    keep_last,
+    narrative_drafts,
+    shard_name,
+    shard_number,
+    slim_coco,
+)
+from g3m.steps.find import read_receipt
+from g3m.steps.pairs import pair_up
+from g3m.steps.unfold import Holding, path_of, unfold
+
+LINE_LIMIT_BYTES = 16 * 2**20
+
+
+def list_path(session: Session, dataset: str) -> Path:
+    """Where the sample list of a dataset lies."""
+    return session.store.plan(f"{dataset}.samples")
+
+
+def asset_receipts(dataset: DatasetPlan, session: Session) -> dict[str, tuple[Asset, AssetReceipt]]:
+    """Every asset of the dataset that has a receipt, by id."""
+    found = {}
+    for asset in dataset.assets:
+        receipt = read_receipt(session, asset)
+        if receipt is not None:
+            found[asset_id(asset)] = (asset, receipt)
+    return found
+
+
+def read_arrangement(dataset: DatasetPlan, session: Session) -> Arrangement | None:
+    """The arrangement if it belongs to this plan and its sample list is whole."""
+    text = read_document(session.store.receipt(dataset.name, "arrange"))
+    found = None if text is None else arrangement(text)
+    if found is None or found.identity != dataset.identity:
+        return None
+    try:
+        whole = list_path(session, dataset.name).stat().st_size == found.list_size_bytes
+    except OSError:
+        return None
+    return found if whole else None
+
+
+def sources_present(dataset: DatasetPlan, found: Arrangement, session: Session) -> bool:
+    """Whether every source of an arrangement can still be read."""
+    assets = asset_receipts(dataset, session)
+    try:
+        return all(path_of(where, assets, session).exists() for where in found.sources.values())
+    except KeyError:
+        return False
+
+
+def pack_tasks(dataset: DatasetPlan, found: Arrangement) -> tuple[Task, ...]:
+    """One task for each shard of an arrangement."""
+    return tuple(
+        Task(
+            id=f"pack/{dataset.name}/{shard.name}",
+            kind="pack",
+            dataset=dataset.name,
+            needs=(f"arrange/{dataset.name}",),
+            shard=shard.name,
+            offset_bytes=shard.offset_bytes,
+            samples=shard.samples,
+        )
+        for shard in found.shards
+    )
+
+
+def arrange(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
+    """Write the sample list of a dataset and its receipt; what stands already is kept."""
+    dataset = plan.dataset(task.dataset)
+    found = read_arrangement(dataset, session)
+    if found is None or not sources_present(dataset, found, session):
+        found = _arrange_anew(dataset, session)
+    yield TaskFinished(
+        task=task.id,
+        kind=task.kind,
+        dataset=task.dataset,
+        rejected=count_reasons(found.rejected),
+    )
+
+
+def _arrange_anew(dataset: DatasetPlan, session: Session) -> Arrangement:
+    arranger = _Arranger(dataset, session)
+    readers: dict[str, Callable[[], Iterator[tuple[int, Pick]]]] = {
+        "coco_captions": arranger.coco,
+        "localized_narratives": arranger.narratives,
+        "pairs": arranger.pairs,
+    }
+    shards, size_bytes = _write_list(list_path(session, dataset.name), readers[dataset.recipe.samples.reader](), session)
+    found = Arrangement(
+        identity=dataset.identity,
+        sources=arranger.sources,
+        shards=shards,
+        list_size_bytes=size_bytes,
+        rejected=tuple(arranger.rejected),
+        form=arranger.form,
+    )
+    check_rejected(dataset, found.samples, len(found.rejected), session, count_reasons(found.rejected))
+    write_document(session.store.receipt(dataset.name, "arrange"), to_json(found))
+    return found
+
+
+def check_rejected(
+    dataset: DatasetPlan, samples: int, rejected: int, session: Session, reasons: dict[str, int]
+) -> None:
+    """Stop a dataset of which too much is unusable."""
+    limit = session.settings.max_rejected
+    limit = dataset.recipe.expect.rejected_fraction if limit < 0 else limit
+    total = samples + rejected
+    if samples == 0 or rejected > limit * total:
+        words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        raise TooManyRejected(f"{dataset.name}: {rejected} of {total} samples are unusable ({words or 'none found'})")
+
+
+def _write_list(
+    path: Path, picks: Iterable[tuple[int, Pick]], session: Session
+) -> tuple[tuple[PlannedShard, ...], int]:
+    """Write the list in shard order; returns each shard's range and the size of the list."""
+    shards: list[PlannedShard] = []
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            for number, group in groupby(picks, key=lambda item: item[0]):
+                start, count = file.tell(), 0
+                for _, pick in group:
+                    session.check_stop()
+                    file.write(pick.to_line().encode())
+                    count += 1
+                shards.append(PlannedShard(name=shard_name(number), offset_bytes=start, samples=count))
+            size_bytes = file.tell()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return tuple(shards), size_bytes
+
+
+class _Arranger:
+    """Reads one dataset's captions and archives; notes sources and rejected samples as it goes."""
+
+    def __init__(self, dataset: DatasetPlan, session: Session) -> None:
+        self._dataset = dataset
+        self._rule = dataset.recipe.samples
+        self._session = session
+        self.sources: dict[str, str] = {}
+        self.rejected: list[Rejected] = []
+        self.form = ""
+
+    def coco(self) -> Iterator[tuple[int, Pick]]:
+        """Samples of COCO: captions from its JSON, images by file name."""
+        name = self._rule.captions
+        try:
+            with self._captions() as file:
+                document = json.loads(file.read(), object_hook=slim_coco)
+        except (ValueError, RecursionError) as error:
+            raise BadArchive(f"{name}: not a JSON document ({error})") from None
+        extra = self._dataset.parity == "none"
+        yield from self._match(coco_drafts(document, self._rule.split, extra=extra, file=name))
+
+    def narratives(self) -> Iterator[tuple[int, Pick]]:
+        """Samples of Localized Narratives: one a line, the whole line as json under parity."""
+        exact = self._dataset.parity == "nxtp"
+        with self._captions() as file:
+            drafts = narrative_drafts(_lines(file), number_repeats=not exact)
+            yield from self._match(drafts, overwrite=exact, whole_record=exact)
+
+    def pairs(self) -> Iterator[tuple[int, Pick]]:
+        """Samples whose form is found out from the content."""
+        holdings: list[Holding] = []
+        for asset in self._dataset.assets:
+            holdings += [self._hold(holding) for holding in self._unfold(asset.name, nested=True)]
+        found = pair_up(self._dataset, holdings, self._session)
+        self.form = found.form
+        self.sources |= found.spools
+        self.rejected += found.rejected
+        for ordinal, pick in found.picks:
+            yield shard_number(ordinal), pick
+
+    def _match(
+        self, drafts: Iterable[Draft], *, overwrite: bool = False, whole_record: bool = False
+    ) -> Iterator[tuple[int, Pick]]:
+        """Join drafts with the images of the archive, shard by shard."""
+        images, refused = self._images()
+        keys: set[str] = set()
+        for number, group in groupby(drafts, key=lambda draft: shard_number(draft.ordinal)):
+            for draft in keep_last(group) if overwrite else group:
+                image = images.get(draft.image)
+                problem = draft.problem or self._problem(draft, image, refused)
+                if not problem and not overwrite and draft.key in keys:
+                    problem = "duplicate_key"
+                if problem or image is None:
+                    self.rejected.append((draft.key, problem, draft.image))
+                    continue
+                keys.add(draft.key)
+                meta = self._record(draft) if whole_record else draft.meta
+                yield number, Pick(draft.key, image, draft.text, meta)
+
+    @staticmethod
+    def _problem(draft: Draft, image: Ref | None, refused: dict[str, str]) -> str:
+        if not draft.key:
+            return "unsafe_key"
+        if image is None:
+            return refused.get(draft.image, "missing_image")
+        return "" if image.member.size_bytes else "empty_image"
+
+    def _record(self, draft: Draft) -> Ref:
+        """The whole line of a draft, as a range of its caption file."""
+        offset, length = draft.line or (0, 0)
+        return Ref(self._rule.captions, Member("record", "raw", offset, length, length))
+
+    def _images(self) -> tuple[dict[str, Ref], dict[str, str]]:
+        """Images by their name inside the recipe's folder, and names that were refused."""
+        asset_name, _, folder = self._rule.images.partition("/")
+        images: dict[str, Ref] = {}
+        refused: dict[str, str] = {}
+        for holding in self._unfold(asset_name):
+            self._hold(holding)
+            for item in holding.members:
+                self._session.check_stop()
+                name = inside(item.name, folder)
+                if isinstance(item, Refusal):
+                    refused[name or item.name] = item.reason
+                    self.rejected.append((item.name[:200], item.reason, item.detail))
+                elif name is not None:
+                    images.setdefault(name, Ref(holding.source, item))
+        if not images:
+            raise NotRecognised(f"{asset_name}: holds no files in the folder {folder!r}")
+        return images, refused
+
+    def _unfold(self, asset_name: str, *, nested: bool = False) -> Iterator[Holding]:
+        asset = self._dataset.asset(asset_name)
+        receipt = read_receipt(self._session, asset)
+        if receipt is None:
+            raise BadArchive(f"{asset_name}: its receipt is gone; run again")
+        yield from unfold(asset, receipt, self._session, nested=nested)
+
+    def _hold(self, holding: Holding) -> Holding:
+        self.sources[holding.source] = holding.where
+        return holding
+
+    @contextmanager
+    def _captions(self) -> Iterator[BinaryIO]:
+        """The caption file, wherever it lies; its digest is checked if the recipe pins it."""
+        asset_name, _, inner = self._rule.captions.partition("/")
+        for holding in self._unfold(asset_name):
+            for item in holding.members:
+                if isinstance(item, Member) and (not inner or item.name.removeprefix("./") == inner):
+                    self.sources[self._rule.captions] = holding.where
+                    with MemberReader(holding.path) as reader:
+                        self._check_captions(reader, item)
+                        yield reader.open(item)
+                    return
+        raise NotRecognised(f"{asset_name}: holds no file {inner!r}")
+
+    def _check_captions(self, reader: MemberReader, member: Member) -> None:
+        pinned = self._rule.captions_digest
+        if pinned is None:
+            return
+        hasher = Hasher([pinned.algorithm])
+        with reader.open(member) as file:
+            while data := file.read(2**20):
+                hasher.update(data)
+        wrong = disagreement([pinned], hasher.digests())
+        if wrong is not None:
+            raise DigestMismatch(f"{self._rule.captions}: the digest is {wrong[1]}, the official one is {wrong[0]}")
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Offset and content of each line; blank lines are passed over, a giant one is an error."""
+    offset = 0
+    while line := file.readline(LINE_LIMIT_BYTES + 1):
+        if len(line) > LINE_LIMIT_BYTES:
+            raise BadArchive(f"line at byte {offset} has more than {LINE_LIMIT_BYTES} bytes")
+        if line.strip():
+            yield offset, line.rstrip(b"\n")
+        offset += len(line)

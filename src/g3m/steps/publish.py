@@ -1,0 +1,202 @@
+"""publish: the receipts of a dataset become its manifest and the small files that other tools read.
+
+    manifest.json      what is here, what it was made of, what was left out and why
+    rejected.jsonl     every sample that was left out, with its reason
+    index.bin          where every member of every sample lies
+    sizes.json         samples of each shard (open_clip and friends)
+    _info.json         the same for readers of timm and pixparse sets
+    wids-meta.json     the same for wids
+    SHA256SUMS         for `sha256sum -c`
+    README.md          what a person should know: licence, citation, counts
+
+The manifest is written last: where it stands, the dataset is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from g3m.adapters.disk import read_document, remove, write_document
+from g3m.adapters.session import Session
+from g3m.core.errors import ContentError
+from g3m.core.events import Event, Noted, TaskFinished
+from g3m.core.index import Index, IndexedShard, encode
+from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
+from g3m.core.receipt import (
+    Manifest,
+    Rejected,
+    ShardReceipt,
+    add_counts,
+    count_reasons,
+    to_json,
+)
+from g3m.core.receipt import manifest as parse_manifest
+from g3m.core.samples import REASONS
+from g3m.core.shard import Entry
+from g3m.steps.arrange import asset_receipts, check_rejected, read_arrangement
+from g3m.steps.find import whole_path
+from g3m.steps.pack import index_path, read_shard_receipt, shard_path
+
+MANIFEST = "manifest.json"
+
+
+def read_manifest(dataset: DatasetPlan, session: Session) -> Manifest | None:
+    """The manifest of a dataset whatever plan it was made by, or None."""
+    text = read_document(session.store.root / dataset.recipe.folder / MANIFEST)
+    return None if text is None else parse_manifest(text)
+
+
+def published(dataset: DatasetPlan, session: Session) -> Manifest | None:
+    """The manifest if the dataset stands whole and belongs to this plan: sizes are compared, not bytes."""
+    found = read_manifest(dataset, session)
+    if found is None or found.identity != dataset.identity:
+        return None
+    try:
+        whole = all(
+            shard_path(dataset, shard.name, session).stat().st_size == shard.size_bytes for shard in found.shards
+        )
+        receipts = all(session.store.receipt(dataset.name, shard.name).is_file() for shard in found.shards)
+    except OSError:
+        return None
+    return found if whole and receipts else None
+
+
+def shard_names(dataset: DatasetPlan, session: Session) -> tuple[str, ...]:
+    """The shards that the dataset must have, in order."""
+    if dataset.recipe.samples.reader == "shards":
+        return tuple(asset.name for asset in dataset.assets)
+    found = read_arrangement(dataset, session)
+    return tuple(shard.name for shard in found.shards) if found else ()
+
+
+def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
+    """Write the manifest and its companions, then clear what the dataset needed on its way."""
+    dataset = plan.dataset(task.dataset)
+    receipts = _receipts(dataset, session)
+    arranged = read_arrangement(dataset, session)
+    rejected = (*(arranged.rejected if arranged else ()), *(r for receipt in receipts for r in receipt.rejected))
+    made = _manifest(dataset, receipts, rejected, session, form=arranged.form if arranged else "")
+    check_rejected(dataset, made.samples, len(rejected), session, dict(made.rejected))
+    folder = session.store.root / dataset.recipe.folder
+    for name, content in _companions(dataset, made, rejected, session).items():
+        write_document(folder / name, content)
+    write_document(folder / MANIFEST, to_json(made))
+    expected = made.expected_samples
+    if expected is not None and expected != made.samples:
+        text = f"{dataset.name}: {made.samples} samples packed, {expected} expected ({made.expected_source})"
+        yield Noted(task=task.id, text=text)
+    if not session.settings.keep_assets:
+        _clear(dataset, plan, session)
+    yield TaskFinished(
+        task=task.id,
+        kind=task.kind,
+        dataset=task.dataset,
+        output=f"{dataset.recipe.folder}/{MANIFEST}",
+        samples=made.samples,
+        size_bytes=made.size_bytes,
+    )
+
+
+def _receipts(dataset: DatasetPlan, session: Session) -> list[ShardReceipt]:
+    receipts = []
+    for name in shard_names(dataset, session):
+        receipt = read_shard_receipt(dataset, name, session)
+        if receipt is None:
+            raise ContentError(f"{dataset.name}: the receipt of {name} is missing; run again")
+        receipts.append(receipt)
+    return receipts
+
+
+def _manifest(
+    dataset: DatasetPlan,
+    receipts: Sequence[ShardReceipt],
+    rejected: Sequence[Rejected],
+    session: Session,
+    *,
+    form: str,
+) -> Manifest:
+    recipe = dataset.recipe
+    known = asset_receipts(dataset, session)
+    return Manifest(
+        dataset=recipe.name,
+        title=recipe.title,
+        folder=recipe.folder,
+        identity=dataset.identity,
+        parity=dataset.parity,
+        licence=recipe.licence,
+        homepage=recipe.homepage,
+        # Where a copy of the user's lay is a matter of that machine.
+        assets=tuple(replace(receipt, path="") for _, receipt in known.values()),
+        shards=tuple(receipt.shard for receipt in receipts),
+        rejected=count_reasons(rejected),
+        notes=add_counts(receipt.notes for receipt in receipts),
+        expected_samples=recipe.expect.samples,
+        expected_source=recipe.expect.source,
+        form=form,
+    )
+
+
+def _companions(
+    dataset: DatasetPlan, made: Manifest, rejected: Sequence[Rejected], session: Session
+) -> dict[str, str | bytes]:
+    names = [shard.name for shard in made.shards]
+    counts = [shard.samples for shard in made.shards]
+    split = {"name": made.dataset, "filenames": names, "shard_lengths": counts, "num_samples": made.samples}
+    wids = [{"url": shard.name, "nsamples": shard.samples} for shard in made.shards]
+    rows = ({"key": key, "reason": reason, "detail": detail} for key, reason, detail in rejected)
+    return {
+        "index.bin": _index(dataset, names, session),
+        "rejected.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+        "sizes.json": json.dumps(dict(zip(names, counts, strict=True)), indent=1) + "\n",
+        "_info.json": json.dumps({"name": made.dataset, "splits": {made.dataset: split}}, indent=1) + "\n",
+        "wids-meta.json": json.dumps({"wids_version": 1, "shardlist": wids}, indent=1) + "\n",
+        "SHA256SUMS": "".join(f"{shard.sha256}  {shard.name}\n" for shard in made.shards),
+        "README.md": _card(dataset, made),
+    }
+
+
+def _index(dataset: DatasetPlan, names: Sequence[str], session: Session) -> bytes:
+    """The indexes of all shards as one; a shard's own is made anew by its task if it is missing."""
+    shards = []
+    for name in names:
+        try:
+            part = Index(index_path(dataset.name, name, session).read_bytes())
+        except (OSError, ValueError) as error:
+            remove(session.store.receipt(dataset.name, name))
+            raise ContentError(f"{dataset.name}: the index of {name} is missing; run again ({error})") from None
+        entries: tuple[Entry, ...] = tuple(part[number][1] for number in range(len(part)))
+        shards.append(IndexedShard(name, entries))
+    return encode(shards)
+
+
+def _card(dataset: DatasetPlan, made: Manifest) -> str:
+    """A page for people: what this is, what it may be used for, how to cite it, what is missing."""
+    recipe = dataset.recipe
+    lines = [f"# {recipe.title}", "", f"{made.samples} samples in {len(made.shards)} shards, {made.size_bytes} bytes."]
+    if made.expected_samples is not None:
+        lines += ["", f"The source states {made.expected_samples}: {made.expected_source}."]
+    lines += ["", f"Homepage: {recipe.homepage}", "", f"Licence: {recipe.licence}", "", recipe.terms, "", "## Left out", ""]
+    lines += [f"- {reason}: {count} ({REASONS.get(reason, reason)})" for reason, count in made.rejected.items()]
+    lines += ["Nothing was left out."] if not made.rejected else []
+    lines += ["", "## Cite", "", "```bibtex", recipe.citation, "```", ""]
+    return "\n".join(lines)
+
+
+def _clear(dataset: DatasetPlan, plan: Plan, session: Session) -> None:
+    """Delete assets and spools, except assets that another dataset of the plan waits for."""
+    waiting = {
+        asset_id(asset)
+        for other in plan.datasets
+        if other.name != dataset.name and published(other, session) is None
+        for asset in other.assets
+    }
+    for asset in dataset.assets:
+        if asset_id(asset) not in waiting:
+            remove(whole_path(session, asset))
+    arranged = read_arrangement(dataset, session)
+    for where in arranged.sources.values() if arranged else ():
+        kind, _, name = where.partition(":")
+        if kind == "spool":
+            remove(session.store.part(name))
