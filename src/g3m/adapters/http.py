@@ -115,6 +115,7 @@ class _Transfer:
         self._buffer: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._finished = False
+        self._failure: SourceError | None = None
         self._tunnel = False
         self._active_s = time.monotonic()
         self._multi = pycurl.CurlMulti()
@@ -178,6 +179,8 @@ class _Transfer:
         """Wait for the whole head."""
         while not self._head_done and not self._finished:
             self._drive()
+        if self._failure is not None and not self._buffer:
+            raise self._failure
         return Answer(status=self._status, headers=dict(self._headers))
 
     def chunks(self) -> Iterator[bytes]:
@@ -186,6 +189,8 @@ class _Transfer:
                 data = self._buffer.popleft()
                 self._buffered_bytes -= len(data)
                 yield data
+            if self._failure is not None:
+                raise self._failure  # only now: what had arrived before the break is good
             if self._finished:
                 return
             self._drive()
@@ -215,7 +220,7 @@ class _Transfer:
             self._finished = True
         for _, code, words in bad:
             self._finished = True
-            raise _curl_error(self._url, code, words)
+            self._failure = _curl_error(self._url, code, words)
 
     def close(self) -> None:
         self._multi.remove_handle(self._easy)

@@ -23,8 +23,10 @@ PAGE_LIMIT = 1000
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
-def list_repository(http: Fetcher, endpoint: str, listing: Listing, stopping: Callable[[], None]) -> tuple[Asset, ...]:
-    """The assets of a listing, by name; SourceError if the hub cannot be asked, Changed if it talks nonsense."""
+def list_repository(
+    http: Fetcher, endpoint: str, listing: Listing, stopping: Callable[[], None]
+) -> tuple[Asset, ...]:
+    """The assets of a listing, by name; SourceError if the hub cannot be asked or talks nonsense."""
     base = f"{endpoint.rstrip('/')}/api/datasets/{listing.repository}/tree/{listing.revision}"
     url = f"{base}?recursive=true"
     assets: list[Asset] = []
@@ -68,6 +70,8 @@ def _asset(item: dict[str, Any], listing: Listing) -> Asset:
         if not isinstance(size, int) or size < 0 or "/" in path or path.startswith("."):
             raise ValueError("size or path")
     except (KeyError, ValueError) as error:
-        raise Changed(f"listing of {listing.repository}: the entry {path!r} cannot be used ({error})") from None
+        raise Changed(
+            f"listing of {listing.repository}: the entry {path!r} cannot be used ({error})"
+        ) from None
     place = f"hub://{listing.repository}@{listing.revision}/{path}"
     return Asset(name=path, places=(place,), size_bytes=size, digests=(digest,))

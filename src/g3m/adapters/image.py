@@ -66,9 +66,9 @@ def probe(data: bytes) -> ImageFacts:
 def verdict(data: bytes, *, pixel_limit: int = PIXEL_LIMIT) -> str:
     """Decode a whole image (of an animation, the first frame) and say how that went.
 
-    "ok"            every pixel decoded; a missing end marker alone does not matter
+    "ok"            every pixel decoded
     "not_an_image"  none of the five formats
-    "truncated"     it does not decode, and its end is missing
+    "truncated"     it does not decode, and its end is missing (a JPEG's end marker alone will do)
     "bomb"          it claims more pixels than `pixel_limit`, or than Pillow's 179 million
     "broken"        it does not decode although its end is there
 
@@ -132,6 +132,6 @@ def _is_cut(kind: ImageKind, data: bytes) -> bool:
     if kind == "png":
         return b"IEND" not in data[-64:]
     if kind == "gif":
-        return not data.rstrip(b"\0").endswith(b";")
+        return not data.rstrip(b"\0").endswith(b"\0;")
     announced = data[4:8] if kind == "webp" else data[2:6]
     return int.from_bytes(announced, "little") + (8 if kind == "webp" else 0) > len(data)

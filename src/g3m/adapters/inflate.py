@@ -72,9 +72,7 @@ def _write(chunks: Iterator[bytes], file: int, target: Path) -> int:
     return size_bytes
 
 
-def _unpacked(
-    source: Path, limit_bytes: int, progress: Callable[[int], None] | None
-) -> Iterator[bytes]:
+def _unpacked(source: Path, limit_bytes: int, progress: Callable[[int], None] | None) -> Iterator[bytes]:
     """The plain bytes in pieces; the last one comes only after every checksum held."""
     opener, damage = _gzip()
     position = 0
@@ -89,9 +87,7 @@ def _unpacked(
                 size_bytes += len(chunk)
                 position = packed.tell()
                 if size_bytes > allowed:
-                    raise BadArchive(
-                        f"{source}: unpacks to more than {allowed} bytes, at offset {position}"
-                    )
+                    raise BadArchive(f"{source}: unpacks to more than {allowed} bytes, at offset {position}")
                 if progress:
                     progress(position)
                 yield chunk

@@ -185,8 +185,11 @@ class MemberReader:
         inflater = self._zlib.decompressobj(_RAW_DEFLATE)
         try:
             for chunk in stored:
+                if inflater.eof:
+                    raise self._bad(member, "bytes behind its compressed data")
                 rest = chunk
-                while rest:
+                # Behind the end of the stream zlib would hand back the same rest for ever.
+                while rest and not inflater.eof:
                     yield inflater.decompress(rest, _CHUNK_BYTES)
                     rest = inflater.unconsumed_tail
             # The input may be used up while output is still held back.

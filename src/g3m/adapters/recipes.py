@@ -51,21 +51,23 @@ class Recipes:
             if not folder.is_dir():
                 raise RecipeError(f"{folder}: the recipes folder of the config file is not there")
             self._files |= {path.stem: path for path in sorted(folder.glob("*.toml"))}
-        self.groups: dict[str, tuple[str, ...]] = {
-            name: tuple(members) for name, members in groups.items()
-        }
+        self.groups: dict[str, tuple[str, ...]] = {name: tuple(members) for name, members in groups.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every dataset that has a recipe."""
         return tuple(self._files)
 
-    def get(self, name: str) -> Recipe:
-        """The recipe of a dataset; UnknownDataset offers the nearest name."""
-        path = self._files.get(name)
-        if path is None:
+    def path(self, name: str) -> Path:
+        """The recipe file of a dataset; UnknownDataset offers the nearest name."""
+        if name not in self._files:
             near = suggest(name, [*self._files, *self.groups])
             raise UnknownDataset(f"no dataset, group or recipe file is called {name!r}{near}")
+        return self._files[name]
+
+    def get(self, name: str) -> Recipe:
+        """The recipe of a dataset."""
+        path = self.path(name)
         recipe = read_recipe(path)
         if recipe.name != name:
             raise RecipeError(f"{path}: name: must be {name!r} like the file, not {recipe.name!r}")

@@ -38,7 +38,7 @@ class Session:
     recipes: Recipes
     variables: Mapping[str, str] = field(default_factory=dict)
     home: Path = Path()
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     monotonic: Callable[[], float] = time.monotonic

@@ -117,9 +117,7 @@ class ShardWriter:
             self.abort()
             raise storage_error(error, self.path) from error
         self._finished = True
-        self._summary = ShardSummary(
-            self.path.name, self.samples, self._position, self._digest.hexdigest()
-        )
+        self._summary = ShardSummary(self.path.name, self.samples, self._position, self._digest.hexdigest())
         return self._summary
 
     def abort(self) -> None:

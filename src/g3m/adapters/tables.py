@@ -37,8 +37,8 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str
     with _Table(path) as table:
         chosen = list(table.schema.names if columns is None else columns)
         table.check(chosen)
-        for batch in table.batches(chosen):
-            yield from batch.to_pylist()
+        for rows in table.batches(chosen):
+            yield from rows
 
 
 @final
@@ -97,12 +97,13 @@ class _Table:
             or types.is_large_binary(kind)
         )
 
-    def batches(self, columns: list[str]) -> Iterator[Any]:
+    def batches(self, columns: list[str]) -> Iterator[list[dict[str, object]]]:
         """A few rows at a time, one row group after the other."""
         try:
-            yield from self._parquet.iter_batches(
+            for batch in self._parquet.iter_batches(
                 batch_size=_BATCH_ROWS, columns=columns, use_threads=False
-            )
+            ):
+                yield batch.to_pylist()
         except (self._arrow.ArrowException, OSError, ValueError) as error:
             raise self._bad(error) from error
 

@@ -52,9 +52,7 @@ _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _RECORD_LENGTH = re.compile(rb"([1-9][0-9]{0,4}) ")
 
 
-def list_tar(
-    path: Path, *, offset: int = 0, size_bytes: int | None = None
-) -> Iterator[Member | Refusal]:
+def list_tar(path: Path, *, offset: int = 0, size_bytes: int | None = None) -> Iterator[Member | Refusal]:
     """List the files of the tar at `offset` of a file, in archive order, refused ones with reason.
 
     `size_bytes` is the length of the tar, None: to the end of the file. `Member.offset` counts from

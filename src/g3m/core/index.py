@@ -1,7 +1,7 @@
 """The index of a dataset's samples: where each member of each sample lies, as one flat table.
 
     magic "G3MINDX1" · u32 length of the head · head (JSON: shards, fields, samples) · records · keys
-    record: u32 shard, u32 end of its key, then for jpg, json, txt: u64 offset, u32 size (size 0xFFFFFFFF: none)
+    record: u32 shard, u32 end of its key, then for jpg, json, txt: u64 offset, u32 size (0xFFFFFFFF: none)
 
 It is made while packing and can be made again from the shards; losing it loses nothing.
 """

@@ -53,6 +53,7 @@ def stem(name: str) -> str:
 
 
 def is_image(name: str) -> bool:
+    """Whether a name promises an image; the bytes are looked at when they are packed."""
     return suffix(name) in IMAGE_SUFFIXES
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from g3m.core.digest import Digest, of_bytes, strongest
+from g3m.core.digest import of_bytes, strongest
 from g3m.core.recipe import Asset, Recipe
 
 FORMAT = 1

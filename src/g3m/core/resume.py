@@ -1,13 +1,13 @@
 """May these bytes be appended? The rule that goes wrong most often, as one pure function.
 
-    part on disk        answer                                   decision
-    none                200                                      write from 0
-    n bytes             206 from n, size as planned              append
-    n bytes             200 (range ignored)                      write from 0
-    n bytes             200 with another validator (If-Range)    write from 0
-    any                 another size, or 206 of another version  Changed
-    any                 206 from elsewhere, a page, an encoding  Changed
-    any                 401 403 · 404 410 · 429 503 · other      Refused · Missing · Throttled · Unreachable
+part on disk        answer                                   decision
+none                200                                      write from 0
+n bytes             206 from n, size as planned              append
+n bytes             200 (range ignored)                      write from 0
+n bytes             200 with another validator (If-Range)    write from 0
+any                 another size, or 206 of another version  Changed
+any                 206 from elsewhere, a page, an encoding  Changed
+any                 401 403 · 404 410 · 429 503 · other      Refused · Missing · Throttled · Unreachable
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from g3m.core.errors import Changed, Missing, Refused, SourceError, Throttled, T
 RETRY_AFTER_LIMIT_S = 300.0
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _SIGN_IN = (
-    "sign in: HF_TOKEN for the hub, KAGGLE_API_TOKEN or kaggle.json for Kaggle; accept the terms on the "
-    "dataset's page if it has any",
-    "请登录：Hugging Face 用 HF_TOKEN，Kaggle 用 KAGGLE_API_TOKEN 或 kaggle.json；如有条款请先在数据集页面同意",
+    "sign in (HF_TOKEN; KAGGLE_API_TOKEN or kaggle.json) and accept the terms on the dataset's page",
+    "请登录（HF_TOKEN；KAGGLE_API_TOKEN 或 kaggle.json），并在数据集页面同意条款",
 )
 
 
@@ -99,11 +98,13 @@ def decide(wanted: Wanted, answer: Answer, *, now: datetime | None = None) -> Go
         raise Changed(f"{wanted.label}: sent with the encoding {encoding!r} that was not asked for")
     if answer.status == 206 and wanted.etag and answer.etag and answer.etag != wanted.etag:
         raise Changed(f"{wanted.label}: the file on the server changed since the download began")
-    go = _partial(wanted, answer) if answer.status == 206 else _whole(wanted, answer)
+    whole = Go(offset_bytes=0, size_bytes=answer.length_bytes)
+    go = _partial(wanted, answer) if answer.status == 206 else whole
     if wanted.size_bytes is not None and go.size_bytes not in (None, wanted.size_bytes):
         kind = " (a web page, perhaps a login page)" if _is_page(answer) else ""
         raise Changed(
-            f"{wanted.label}: the server's file has {go.size_bytes} bytes, planned are {wanted.size_bytes}{kind}"
+            f"{wanted.label}: the server's file has {go.size_bytes} bytes, "
+            f"planned are {wanted.size_bytes}{kind}"
         )
     if _is_page(answer) and not wanted.label.endswith((".html", ".htm")):
         raise Changed(f"{wanted.label}: a web page came instead of the file (a login or block page?)")
@@ -118,10 +119,6 @@ def _partial(wanted: Wanted, answer: Answer) -> Go:
     if first != wanted.offset_bytes or last < first or (size_bytes is not None and last >= size_bytes):
         raise Changed(f"{wanted.label}: asked for bytes from {wanted.offset_bytes}, got {first}-{last}")
     return Go(offset_bytes=first, size_bytes=size_bytes)
-
-
-def _whole(wanted: Wanted, answer: Answer) -> Go:
-    return Go(offset_bytes=0, size_bytes=answer.length_bytes)
 
 
 def _is_page(answer: Answer) -> bool:

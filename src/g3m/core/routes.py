@@ -92,9 +92,7 @@ def candidates(
     proxies: Mapping[str, str],
 ) -> tuple[Route, ...]:
     """Every route to an asset, the preferred first, each once."""
-    urls = dict.fromkeys(
-        url for place in places for url in rewrite(address(place, endpoints), mirrors)
-    )
+    urls = dict.fromkeys(url for place in places for url in rewrite(address(place, endpoints), mirrors))
     return tuple(Route(url, proxy_for(url, proxies)) for url in urls)
 
 

@@ -213,7 +213,9 @@ def _convert(option: Option, value: Any, origin: str) -> Value:
     if not isinstance(value, str):
         raise SettingsError(f"{where}: must be text, not {type(value).__name__}")
     if option.choices and value not in option.choices:
-        raise SettingsError(f"{where}: must be one of {', '.join(c for c in option.choices if c)}, not {value!r}")
+        raise SettingsError(
+            f"{where}: must be one of {', '.join(c for c in option.choices if c)}, not {value!r}"
+        )
     return value
 
 

@@ -18,9 +18,7 @@ HEAD_BYTES = 512
 _CHECKSUM = slice(148, 156)
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 # An object or an array, and then something that may stand inside one; "[section]" is no JSON.
-_JSON = re.compile(
-    rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:["}]|\Z)|\[\s*(?:[\[\]{"\-0-9]|true|false|null|\Z))'
-)
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:["}]|\Z)|\[\s*(?:[\[\]{"\-0-9]|true|false|null|\Z))')
 
 _SIGNATURES: tuple[tuple[ImageKind, tuple[bytes, ...]], ...] = (
     ("jpeg", (b"\xff\xd8\xff",)),

@@ -82,9 +82,12 @@ class Snapshot:
 def fold(snapshot: Snapshot, event: Event, now_s: float) -> Snapshot:
     """The state after one more event."""
     snapshot = _apply(replace(snapshot, now_s=now_s), event, now_s)
-    if isinstance(event, (Progressed, TaskFinished, RouteChosen)):
+    if isinstance(event, RouteChosen):
+        # Bytes kept from an earlier run appear at once; they are no speed.
+        return replace(snapshot, marks=((now_s, snapshot.done_bytes),))
+    if isinstance(event, (Progressed, TaskFinished)):
         recent = tuple(mark for mark in snapshot.marks if now_s - mark[0] <= RATE_WINDOW_S)
-        snapshot = replace(snapshot, marks=(*recent, (now_s, snapshot.done_bytes)))
+        return replace(snapshot, marks=(*recent, (now_s, snapshot.done_bytes)))
     return snapshot
 
 

@@ -48,9 +48,7 @@ def cc3m(folder: Path, train_shards: int, valid_shards: int, samples: int, seed:
         paths = []
         for shard in range(count):
             path = folder / f"cc3m-{split}-{shard:04d}.tar"
-            drawings = [
-                draw(seed, first + shard * samples + position) for position in range(samples)
-            ]
+            drawings = [draw(seed, first + shard * samples + position) for position in range(samples)]
             with path.open("wb") as file:
                 write_tar(file, _downloads(shard, drawings), with_json=split == "train")
             paths.append(path)

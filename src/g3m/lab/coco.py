@@ -99,9 +99,7 @@ def _coco_captions(
         captions = list(drawing.captions)
         if position % COCO_SIXTH_CAPTION_EVERY == COCO_SIXTH_CAPTION_EVERY - 1:
             captions.append(f"{captions[0].strip()}\n")
-        annotations.extend(
-            {"image_id": number, "id": 0, "caption": caption} for caption in captions
-        )
+        annotations.extend({"image_id": number, "id": 0, "caption": caption} for caption in captions)
     generator.shuffle(images)
     generator.shuffle(annotations)
     numbers = generator.sample(range(38, 900_000), len(annotations))
@@ -116,7 +114,6 @@ def _coco_captions(
         "date_created": "2017/09/01",
     }
     licences = [
-        {"url": url, "id": number, "name": name}
-        for number, (url, name) in enumerate(COCO_LICENCES, start=1)
+        {"url": url, "id": number, "name": name} for number, (url, name) in enumerate(COCO_LICENCES, start=1)
     ]
     return {"info": info, "licenses": licences, "images": images, "annotations": annotations}

@@ -89,9 +89,7 @@ def draw(seed: int, index: int, width: int | None = None, height: int | None = N
     file = BytesIO()
     (picture.convert("L") if is_grey else picture).save(file, "JPEG", quality=JPEG_QUALITY)
     names = (
-        shapes
-        if is_grey
-        else [f"{colour} {shape}" for colour, shape in zip(colours, shapes, strict=False)]
+        shapes if is_grey else [f"{colour} {shape}" for colour, shape in zip(colours, shapes, strict=False)]
     )
     scene = _Scene(tuple(names), "plain" if is_grey else background, upright)
     return Drawing(file.getvalue(), _captions(generator, scene), width, height)
@@ -107,9 +105,7 @@ def _background(
     return Image.blend(Image.new("RGB", (width, height), colour), rough, 0.10)
 
 
-def _draw_shapes(
-    picture: Image.Image, shapes: list[str], colours: list[str], upright: bool
-) -> None:
+def _draw_shapes(picture: Image.Image, shapes: list[str], colours: list[str], upright: bool) -> None:
     """Put the shapes into equal cells, side by side or (`upright`) one under the other."""
     pen = ImageDraw.Draw(picture)
     cell_width = picture.width / (1 if upright else len(shapes))

@@ -63,9 +63,7 @@ class Script:
         self._entries: list[_Entry] = []
         self._lock = threading.Lock()
 
-    def add(
-        self, path_pattern: str, mischief: Mischief, times: int | None, method: str | None
-    ) -> None:
+    def add(self, path_pattern: str, mischief: Mischief, times: int | None, method: str | None) -> None:
         """Spoil the next `times` answers (None: all) to requests for paths like the pattern."""
         with self._lock:
             self._entries.append(_Entry(path_pattern, mischief, times, method))

@@ -165,9 +165,7 @@ def _describe(local: Path, path: str) -> _File:
     if not path.endswith(LFS_SUFFIXES):
         return _File(path, local, size_bytes, _blob_hash(local.read_bytes()), None, 0)
     sha256 = digest_of(local, "sha256").hex()
-    pointer = (
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size_bytes}\n"
-    )
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size_bytes}\n"
     return _File(path, local, size_bytes, _blob_hash(pointer.encode()), sha256, len(pointer))
 
 

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-FIRST_MTIME_S = (
-    1_702_480_000.25  # a time with a fraction, as time.time() gave it to webdataset's TarWriter
-)
+FIRST_MTIME_S = 1_702_480_000.25  # a time with a fraction, as time.time() gave it to webdataset's TarWriter
 TAR_WRITER_OWNER = "bigdata"
 TAR_WRITER_MODE = 0o444
 

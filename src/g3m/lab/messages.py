@@ -114,11 +114,7 @@ class Body:
         for offset in self.flipped:
             place = offset - start
             if 0 <= place < len(piece):
-                piece = (
-                    piece[:place]
-                    + piece[place : place + 1].translate(INVERTED)
-                    + piece[place + 1 :]
-                )
+                piece = piece[:place] + piece[place : place + 1].translate(INVERTED) + piece[place + 1 :]
         return piece
 
 

@@ -118,9 +118,7 @@ class Origin:
         """Empty the record."""
         self._record.clear()
 
-    def mount(
-        self, prefix: str, path: Path, *, google: bool = False, part_bytes: int | None = None
-    ) -> None:
+    def mount(self, prefix: str, path: Path, *, google: bool = False, part_bytes: int | None = None) -> None:
         """Serve a file at a path, or a folder's files below it.
 
         `google` adds `x-goog-hash: md5=...`; `part_bytes` gives files the ETag that S3 gives to
@@ -147,9 +145,7 @@ class Origin:
         with self._lock:
             self._apis[f"hub {repository}"] = hub
 
-    def kaggle(
-        self, owner_slug: str, file: Path, username: str, key: str, token: str | None = None
-    ) -> None:
+    def kaggle(self, owner_slug: str, file: Path, username: str, key: str, token: str | None = None) -> None:
         """Serve a file as the download of Kaggle's `owner/slug`, for that account only."""
         kaggle = Kaggle(owner_slug, file, Account(username, key, token), self._storage)
         with self._lock:

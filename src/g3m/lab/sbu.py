@@ -174,9 +174,7 @@ def _write_texts(archive: zipfile.ZipFile, pairs: list[_Pair]) -> None:
 
 def _write_named_records(archive: zipfile.ZipFile, pairs: list[_Pair]) -> None:
     """Form 6, LAVIS: a list of image name, caption in lower case, and URL."""
-    records = [
-        {"image": pair.name, "caption": pair.caption.lower(), "url": pair.url} for pair in pairs
-    ]
+    records = [{"image": pair.name, "caption": pair.caption.lower(), "url": pair.url} for pair in pairs]
     _put_json(archive, "sbu.json", records)
     for pair in pairs:
         _put(archive, f"images/{pair.name}", pair.image)

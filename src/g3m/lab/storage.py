@@ -73,9 +73,7 @@ class Storage:
         query = dict(parse_qsl(asked.query))
         date, life_s = query.get(f"X-{vendor}-Date", ""), query.get(f"X-{vendor}-Expires", "")
         signature = query.get(f"X-{vendor}-Signature", "")
-        if not hmac.compare_digest(
-            signature.encode(), self._signature(asked.path, date, life_s).encode()
-        ):
+        if not hmac.compare_digest(signature.encode(), self._signature(asked.path, date, life_s).encode()):
             return xml_error(403, "SignatureDoesNotMatch", "The signature does not match.")
         signed = datetime.strptime(date, DATE_FORMAT).replace(tzinfo=timezone.utc).timestamp()
         if self._now_s() > signed + int(life_s):

@@ -102,13 +102,14 @@ class World:
     def options(self) -> dict[str, Any]:
         """The settings that lead here, as keyword options or as a config file's keys."""
         url = self.origin.url
-        host = url.partition("://")[2]
+        # Another name for the same listener: to a client it is another host, as Kaggle is.
+        kaggle = url.replace("127.0.0.1", "localhost")
         return {
             "recipes": [str(self.recipes)],
             "mirrors": [{"prefix": prefix, "places": [url + path]} for prefix, path in PREFIXES.items()],
             "hub_endpoint": url,
-            "kaggle_endpoint": url,
-            "kaggle_token_hosts": [host],
+            "kaggle_endpoint": kaggle,
+            "kaggle_token_hosts": [kaggle.partition("://")[2]],
         }
 
     @property
@@ -168,4 +169,6 @@ def _toml_lines(table: Mapping[str, Any], path: str) -> list[str]:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and bool(value) and isinstance(value[0], Mapping))
+    return isinstance(value, Mapping) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+    )

@@ -34,7 +34,9 @@ class Dataset:
         with open(folder / "index.bin", "rb") as file:
             self._index = Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
         if len(self._index) != body.samples:
-            raise NotVerified(f"{folder}: the index has {len(self._index)} samples, the manifest {body.samples}")
+            raise NotVerified(
+                f"{folder}: the index has {len(self._index)} samples, the manifest {body.samples}"
+            )
         self._files: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -56,7 +58,8 @@ class Dataset:
         return (self[number] for number in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"<g3m dataset {self.manifest.dataset}: {len(self)} samples in {len(self.manifest.shards)} shards>"
+        shards = len(self.manifest.shards)
+        return f"<g3m dataset {self.manifest.dataset}: {len(self)} samples in {shards} shards>"
 
     def _open(self, shard: str) -> int:
         if shard not in self._files:

@@ -1,0 +1,1 @@
+"""The recipes of the built-in datasets, one TOML file each, and the groups."""

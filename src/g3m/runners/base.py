@@ -107,7 +107,10 @@ def _work(run: _Run, runner: Runner, lease: Lease) -> None:
         for task, outcome in runner(run.agenda, lambda task: run_task(task, plan, session), session):
             lease.beat()
             _take(task, outcome, run)
-        hopeful = any(error.advice is not Advice.NEVER for error in run.summary.failed.values())
+        # Where nothing at all went well, a second pass at once would only double the waiting.
+        hopeful = run.summary.finished and any(
+            e.advice is not Advice.NEVER for e in run.summary.failed.values()
+        )
         if number + 1 == ROUNDS or not hopeful or session.stop.is_set() or not run.agenda.retry_failed():
             break
     run.emit(
@@ -204,9 +207,9 @@ def _check_identity(dataset: DatasetPlan, session: Session) -> None:
             raise OtherOptions(f"{folder} holds shards of an unfinished run with other options")
 
 
-def check_space(plan: Plan, session: Session) -> None:
-    """NoSpace before the first byte if what is left cannot fit; says how much is missing."""
-    lasting = passing = files = 0
+def missing_bytes(plan: Plan, session: Session) -> int:
+    """How many bytes the disk lacks for what is left of a plan: all shards, and the largest detour."""
+    lasting = passing = 0
     for dataset in plan.datasets:
         if published(dataset, session) is None:
             final, peak = dataset.shard_bytes or 0, dataset.peak_bytes or 0
@@ -214,16 +217,22 @@ def check_space(plan: Plan, session: Session) -> None:
             lasting += max(final - here, 0)
             # A copy of the user's own is read where it lies.
             passing = max(passing, 0 if session.settings.source else peak - final - here)
-            files += 2 * (dataset.files or 0) + final // 400_000_000 + 20
+    return max(lasting + passing - session.store.free().size_bytes, 0)
+
+
+def check_space(plan: Plan, session: Session) -> None:
+    """NoSpace before the first byte if what is left cannot fit; says how much is missing."""
+    short = missing_bytes(plan, session)
     free = session.store.free()
-    needed = lasting + max(passing, 0)
-    if needed > free.size_bytes:
-        raise NoSpace(
-            f"{session.store.root}: {needed} bytes are needed, {free.size_bytes} are free: "
-            f"{needed - free.size_bytes} are missing"
-        )
+    if short:
+        raise NoSpace(f"{session.store.root}: {free.size_bytes} bytes are free, {short} more are needed")
+    files = sum(
+        2 * (dataset.files or 0) + (dataset.shard_bytes or 0) // 400_000_000 + 20 for dataset in plan.datasets
+    )
     if free.inodes is not None and free.inodes < files + INODES_SPARE:
-        raise NoSpace(f"{session.store.root}: about {files} files will be made, {free.inodes} inodes are free")
+        raise NoSpace(
+            f"{session.store.root}: about {files} files will be made, {free.inodes} inodes are free"
+        )
 
 
 def _bytes_here(dataset: DatasetPlan, session: Session) -> int:
@@ -250,7 +259,7 @@ def _raise_failures(summary: Summary) -> None:
     if not summary.failed:
         return
     errors = list(summary.failed.values())
-    if len(summary.failed) == 1 or len({type(error) for error in errors}) == 1 and not summary.manifests:
+    if len(summary.failed) == 1 or (len({type(error) for error in errors}) == 1 and not summary.manifests):
         raise errors[0]
     reasons = {name: error.message for name, error in summary.failed.items()}
     words = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())

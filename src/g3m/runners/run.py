@@ -106,7 +106,10 @@ def _recipe_name(dataset: str, session: Session) -> str:
     if dataset not in session.recipes.names:
         raise NotVerified(
             f"{dataset}: cannot be repaired here, because its recipe is not among the known ones",
-            hint=("run `g3m get` with its recipe file: only what is missing is made", "请用其配方文件运行 `g3m get`：只会重做缺失部分"),
+            hint=(
+                "run `g3m get` with its recipe file: only what is missing is made",
+                "请用其配方文件运行 `g3m get`：只会重做缺失部分",
+            ),
         )
     return dataset
 
@@ -127,5 +130,13 @@ def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink
             emit(event)
         for finding in report.findings[before:]:
             emit(Noted(task=task, text=f"{finding.shard}: {finding.problem} {finding.detail}".strip()))
-        emit(TaskFinished(task=task, kind="verify", dataset=body.dataset, size_bytes=body.size_bytes, samples=body.samples))
+        emit(
+            TaskFinished(
+                task=task,
+                kind="verify",
+                dataset=body.dataset,
+                size_bytes=body.size_bytes,
+                samples=body.samples,
+            )
+        )
     return report

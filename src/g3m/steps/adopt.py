@@ -18,7 +18,7 @@ from g3m.adapters.shards import ShardWriter
 from g3m.adapters.tar import list_tar
 from g3m.core.digest import strongest
 from g3m.core.errors import BadArchive
-from g3m.core.events import Event, Noted, Progressed, TaskFinished
+from g3m.core.events import Event, Noted, Progressed
 from g3m.core.members import Member, Refusal, basename
 from g3m.core.plan import Plan, Task, asset_id
 from g3m.core.receipt import AssetReceipt, Rejected
@@ -77,7 +77,9 @@ def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         if survey.clean:
             packed, summary = _take_over(path, receipt, part, survey)
         else:
-            yield Noted(task=task.id, text=f"{asset.name}: {len(survey.rejected)} members are left out; written anew")
+            yield Noted(
+                task=task.id, text=f"{asset.name}: {len(survey.rejected)} members are left out; written anew"
+            )
             packed, summary = _rewrite(reader, part, survey)
     yield finish_shard(task, dataset, part, summary, packed, session)
     if not receipt.path:

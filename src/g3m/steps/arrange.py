@@ -22,7 +22,15 @@ from g3m.core.errors import BadArchive, DigestMismatch, NotRecognised, TooManyRe
 from g3m.core.events import Event, TaskFinished
 from g3m.core.members import Member, Refusal, inside
 from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
-from g3m.core.receipt import Arrangement, AssetReceipt, PlannedShard, Rejected, arrangement, count_reasons, to_json
+from g3m.core.receipt import (
+    Arrangement,
+    AssetReceipt,
+    PlannedShard,
+    Rejected,
+    arrangement,
+    count_reasons,
+    to_json,
+)
 from g3m.core.recipe import Asset
 from g3m.core.samples import (
     Draft,
@@ -116,7 +124,9 @@ def _arrange_anew(dataset: DatasetPlan, session: Session) -> Arrangement:
         "localized_narratives": arranger.narratives,
         "pairs": arranger.pairs,
     }
-    shards, size_bytes = _write_list(list_path(session, dataset.name), readers[dataset.recipe.samples.reader](), session)
+    shards, size_bytes = _write_list(
+        list_path(session, dataset.name), readers[dataset.recipe.samples.reader](), session
+    )
     found = Arrangement(
         identity=dataset.identity,
         sources=arranger.sources,
@@ -139,7 +149,9 @@ def check_rejected(
     total = samples + rejected
     if samples == 0 or rejected > limit * total:
         words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise TooManyRejected(f"{dataset.name}: {rejected} of {total} samples are unusable ({words or 'none found'})")
+        raise TooManyRejected(
+            f"{dataset.name}: {rejected} of {total} samples are unusable ({words or 'none found'})"
+        )
 
 
 def _write_list(
@@ -296,7 +308,9 @@ class _Arranger:
                 hasher.update(data)
         wrong = disagreement([pinned], hasher.digests())
         if wrong is not None:
-            raise DigestMismatch(f"{self._rule.captions}: the digest is {wrong[1]}, the official one is {wrong[0]}")
+            raise DigestMismatch(
+                f"{self._rule.captions}: the digest is {wrong[1]}, the official one is {wrong[0]}"
+            )
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -46,7 +46,9 @@ class Finding:
 def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
     """Folder and manifest of the datasets below the root: those named, or all."""
     found: dict[Path, Manifest] = {}
-    for path in sorted(session.store.root.glob(f"*/*/{MANIFEST}")) + sorted(session.store.root.glob(f"*/{MANIFEST}")):
+    for path in sorted(session.store.root.glob(f"*/*/{MANIFEST}")) + sorted(
+        session.store.root.glob(f"*/{MANIFEST}")
+    ):
         body = manifest(read_document(path) or "")
         if body is not None and (not names or body.dataset in names):
             found[path.parent] = body
@@ -73,9 +75,11 @@ def check(
         if deep and path.is_file():
             yield from _look_inside(path, shard, body.dataset, session, findings)
     known = {shard.name for shard in body.shards}
-    for path in sorted(folder.rglob("*.tar")):
-        if str(path.relative_to(folder)) not in known:
-            findings.append(Finding(body.dataset, str(path.relative_to(folder)), "extra", "not in the manifest"))
+    there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.tar")))
+    strays = (
+        Finding(body.dataset, name, "extra", "not in the manifest") for name in there if name not in known
+    )
+    findings.extend(strays)
 
 
 def _check_shard(
@@ -119,7 +123,9 @@ def _look_inside(
                     found = verdict(reader.read(item))
                     if found != "ok":
                         findings.append(Finding(dataset, shard.name, "image", f"{item.name}: {found}"))
-                    yield Progressed(task=f"verify/{dataset}/{shard.name}", done_bytes=images, total_bytes=shard.samples)
+                    yield Progressed(
+                        task=f"verify/{dataset}/{shard.name}", done_bytes=images, total_bytes=shard.samples
+                    )
     except BadArchive as error:
         findings.append(Finding(dataset, shard.name, "structure", error.message))
         return
@@ -128,7 +134,7 @@ def _look_inside(
 
 
 def broken(findings: list[Finding]) -> set[tuple[str, str]]:
-    """The shards that must be made again. A picture that never decoded is no damage: the shard is as packed."""
+    """The shards that must be made again. A picture that never decoded is no damage."""
     return {
         (finding.dataset, finding.shard)
         for finding in findings

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
-from g3m.core.errors import Changed, DigestMismatch, G3MError, Interrupted, SourceError, StorageError, Unreachable
+from g3m.core.errors import (
+    Changed,
+    DigestMismatch,
+    G3MError,
+    Interrupted,
+    SourceError,
+    StorageError,
+    Unreachable,
+)
 from g3m.core.events import Event, Noted, Progressed, Retrying, RouteChosen, RouteDropped, TaskFinished
 from g3m.core.plan import Plan, Task, asset_id
 from g3m.core.receipt import AssetReceipt
@@ -43,6 +51,7 @@ class _State:
     wrong: dict[str, int] = field(default_factory=dict)
     served: bool = False
     last_error: G3MError | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
     ticked_s: float = 0.0
 
     def wanted(self, part: Part, etag: str) -> Wanted:
@@ -80,7 +89,7 @@ def _download(task: Task, asset: Asset, session: Session) -> Generator[Event, No
         kept = part.restore(lambda _: session.check_stop())
         state.size_bytes = state.size_bytes or part.announced_bytes
         if kept:
-            yield Noted(task=task.id, text=f"{asset.name}: {kept} bytes are here from an earlier run")
+            yield Noted(task=task.id, text=f"{kept} bytes are here from an earlier run")
         while not (yield from _complete(state, part)):
             yield from _attempt(state, part, session)
         part.finish(whole_path(session, asset))
@@ -103,8 +112,9 @@ def _complete(state: _State, part: Part) -> Generator[Event, None, bool]:
     if wrong is None:
         return True
     places = list(part.places)
-    label = f"{state.asset.name}: {part.position} bytes from {', '.join(places)} have {wrong[1]}, pinned is {wrong[0]}"
-    state.last_error = DigestMismatch(label)
+    names = ", ".join(places)
+    label = f"the bytes from {names} have {_short(wrong[1])}, pinned is {_short(wrong[0])}"
+    state.last_error = DigestMismatch(f"{state.asset.name}: {label}")
     for place in places:
         state.wrong[place] = state.wrong.get(place, 0) + 1
     yield Noted(task=state.task.id, text=f"{label}; fetched again")
@@ -121,7 +131,7 @@ def _attempt(state: _State, part: Part, session: Session) -> Iterator[Event]:
     """Ask the first route for the rest of the file; on failure wait, or drop the route."""
     session.check_stop()
     if not state.routes:
-        raise state.last_error or Unreachable(f"{state.asset.name}: no place to fetch it from")
+        raise _no_route_left(state)
     route = state.routes[0]
     before = part.position
     try:
@@ -152,13 +162,24 @@ def _after_failure(
     if verdict.action == "drop":
         yield from _drop(state, route, error.message)
     else:
-        yield Retrying(task=state.task.id, place=route.place, reason=error.message, wait_s=round(verdict.wait_s, 2))
+        yield Retrying(
+            task=state.task.id, place=route.place, reason=error.message, wait_s=round(verdict.wait_s, 2)
+        )
         session.wait(verdict.wait_s)
 
 
 def _drop(state: _State, route: Route, reason: str) -> Iterator[Event]:
     state.routes.remove(route)
+    state.reasons[f"{route.place} ({route.way})"] = reason
     yield RouteDropped(task=state.task.id, place=route.place, reason=reason)
+
+
+def _no_route_left(state: _State) -> G3MError:
+    """The last error, with what every route said."""
+    kind = type(state.last_error) if state.last_error else Unreachable
+    lines = "".join(f"\n  {route}: {reason}" for route, reason in state.reasons.items())
+    hint = state.last_error.hint if state.last_error else None
+    return kind(f"{state.asset.name}: no place delivered it{lines}", hint=hint)
 
 
 def _stream(state: _State, part: Part, route: Route, session: Session) -> Iterator[Event]:
@@ -174,13 +195,13 @@ def _stream(state: _State, part: Part, route: Route, session: Session) -> Iterat
             part.restart()
         _learn(state, go, response.answer.digests)
         part.begin(route.place, response.answer.etag, state.size_bytes)
-        yield RouteChosen(
-            task=state.task.id, place=route.place, way=route.way, offset_bytes=part.position
-        )
+        yield RouteChosen(task=state.task.id, place=route.place, way=route.way, offset_bytes=part.position)
         for data in response.chunks():
             session.check_stop()
             if state.size_bytes is not None and part.position + len(data) > state.size_bytes:
-                raise Changed(f"{wanted.label}: sends more than the {state.size_bytes} bytes that were announced")
+                raise Changed(
+                    f"{wanted.label}: sends more than the {state.size_bytes} bytes that were announced"
+                )
             part.write(data, route.place)
             yield from _tick(state, part, session.monotonic())
     if state.size_bytes is None:
@@ -195,6 +216,10 @@ def _may_continue(state: _State, part: Part, route: Route, etag: str) -> bool:
     if _pinned(state.asset):
         return True
     return bool(etag) and list(part.places) == [route.place]
+
+
+def _short(digest: Digest) -> str:
+    return f"{digest.algorithm} {digest.hex[:12]}…"
 
 
 def _pinned(asset: Asset) -> bool:
@@ -212,6 +237,4 @@ def _learn(state: _State, go: Go, digests: Sequence[Digest]) -> None:
 def _tick(state: _State, part: Part, now_s: float) -> Iterator[Event]:
     if now_s - state.ticked_s >= TICK_S or part.position == state.size_bytes:
         state.ticked_s = now_s
-        yield Progressed(
-            task=state.task.id, done_bytes=part.position, total_bytes=state.size_bytes or 0
-        )
+        yield Progressed(task=state.task.id, done_bytes=part.position, total_bytes=state.size_bytes or 0)

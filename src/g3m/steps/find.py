@@ -81,7 +81,12 @@ def find(task: Task, asset: Asset, plan: Plan, session: Session) -> Iterator[Eve
         if folder is not None:
             yield Noted(task=task.id, text=f"{asset.name}: the unpacked folder {folder} stands in for it")
             receipt = AssetReceipt(
-                id=asset_id(asset), name=asset.name, size_bytes=0, digests=(), proof="folder", path=str(folder)
+                id=asset_id(asset),
+                name=asset.name,
+                size_bytes=0,
+                digests=(),
+                proof="folder",
+                path=str(folder),
             )
             write_receipt(session, receipt)
             return

@@ -169,4 +169,4 @@ def _text(text: str | Ref, meta: dict[str, Any], readers: dict[str, MemberReader
         except UnicodeDecodeError:
             packed.note("caption_not_utf8")
             return raw.decode("utf-8", "replace").strip()
-    return text if text else clean(str(meta.get("caption") or "")).strip()
+    return text or clean(str(meta.get("caption") or "")).strip()

@@ -103,7 +103,12 @@ class _Heap:
                 whole.append((name, group))
         keys = unique_keys(basename(name) for name, _ in whole)
         paired.picks = [
-            (ordinal, Pick(key, group["image"], group.get(".txt", ""), group.get(".json", {"path": basename(name)})))
+            (
+                ordinal,
+                Pick(
+                    key, group["image"], group.get(".txt", ""), group.get(".json", {"path": basename(name)})
+                ),
+            )
             for ordinal, (key, (name, group)) in enumerate(zip(keys, whole, strict=True))
         ]
         return paired
@@ -120,12 +125,18 @@ class _Heap:
             return self._by_position(records, {place: images[name] for place, name in by_position.items()})
         by_name = {basename(name): ref for name, ref in images.items()}
         keys = unique_keys(stem(record.image) for record in records)
-        located = ((key, record, by_name.get(record.image)) for key, record in zip(keys, records, strict=True))
+        located = (
+            (key, record, by_name.get(record.image)) for key, record in zip(keys, records, strict=True)
+        )
         return _join(form, located)
 
     def _by_position(self, records: list[Record], images: Mapping[int, Ref]) -> Paired:
         located = (
-            (f"{record.position // 1000:04d}_{record.position % 1000:03d}", record, images.get(record.position))
+            (
+                f"{record.position // 1000:04d}_{record.position % 1000:03d}",
+                record,
+                images.get(record.position),
+            )
             for record in records
         )
         return _join("positions", located)
@@ -148,7 +159,9 @@ class _Heap:
             return None
         records = line_records(self._text(urls), self._text(captions))
         if records is None:
-            raise NotRecognised(f"{urls.member.name} and {captions.member.name} have different numbers of lines")
+            raise NotRecognised(
+                f"{urls.member.name} and {captions.member.name} have different numbers of lines"
+            )
         return "lines", records
 
     def _read(self, ref: Ref) -> bytes:
@@ -182,11 +195,18 @@ class _Heap:
             caption = next((name for name in CAPTION_COLUMNS if name in columns), None)
             key = next((name for name in KEY_COLUMNS if name in columns), None)
             if caption is None or "image" not in columns:
-                raise NotRecognised(f"{ref.member.name}: no caption and image among the columns {', '.join(columns)}")
+                raise NotRecognised(
+                    f"{ref.member.name}: no caption and image among the columns {', '.join(columns)}"
+                )
             wanted = [name for name in (key, caption, "image", "url") if name and name in columns]
             for row in read_parquet(path, wanted):
                 self._session.check_stop()
-                yield _Row(str(row.get(key, "")) if key else "", row["image"], row[caption], str(row.get("url") or ""))
+                yield _Row(
+                    str(row.get(key, "")) if key else "",
+                    row["image"],
+                    row[caption],
+                    str(row.get("url") or ""),
+                )
         finally:
             if temporary:
                 path.unlink(missing_ok=True)
@@ -196,7 +216,11 @@ class _Heap:
         path = self._paths[ref.source]
         if ref.member.method == "file":
             return path / ref.member.name, False
-        if ref.member.method == "raw" and ref.member.offset == 0 and path.stat().st_size == ref.member.size_bytes:
+        if (
+            ref.member.method == "raw"
+            and ref.member.offset == 0
+            and path.stat().st_size == ref.member.size_bytes
+        ):
             return path, False
         target = self._session.store.part("table.tmp")
         target.write_bytes(self._read(ref))
@@ -221,7 +245,9 @@ def _store(file: Any, row: _Row) -> Ref | None:
     return Ref("table", member)
 
 
-def _picks_of_rows(rows: Iterable[tuple[_Row, Ref | None]], rejected: list[Rejected]) -> Iterator[tuple[int, Pick]]:
+def _picks_of_rows(
+    rows: Iterable[tuple[_Row, Ref | None]], rejected: list[Rejected]
+) -> Iterator[tuple[int, Pick]]:
     seen: dict[str, int] = {}
     for ordinal, (row, image) in enumerate(rows):
         name = row.key or f"{ordinal:09d}"

@@ -55,7 +55,8 @@ def published(dataset: DatasetPlan, session: Session) -> Manifest | None:
         return None
     try:
         whole = all(
-            shard_path(dataset, shard.name, session).stat().st_size == shard.size_bytes for shard in found.shards
+            shard_path(dataset, shard.name, session).stat().st_size == shard.size_bytes
+            for shard in found.shards
         )
         receipts = all(session.store.receipt(dataset.name, shard.name).is_file() for shard in found.shards)
     except OSError:
@@ -76,7 +77,10 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     dataset = plan.dataset(task.dataset)
     receipts = _receipts(dataset, session)
     arranged = read_arrangement(dataset, session)
-    rejected = (*(arranged.rejected if arranged else ()), *(r for receipt in receipts for r in receipt.rejected))
+    rejected = (
+        *(arranged.rejected if arranged else ()),
+        *(r for receipt in receipts for r in receipt.rejected),
+    )
     made = _manifest(dataset, receipts, rejected, session, form=arranged.form if arranged else "")
     check_rejected(dataset, made.samples, len(rejected), session, dict(made.rejected))
     folder = session.store.root / dataset.recipe.folder
@@ -165,7 +169,9 @@ def _index(dataset: DatasetPlan, names: Sequence[str], session: Session) -> byte
             part = Index(index_path(dataset.name, name, session).read_bytes())
         except (OSError, ValueError) as error:
             remove(session.store.receipt(dataset.name, name))
-            raise ContentError(f"{dataset.name}: the index of {name} is missing; run again ({error})") from None
+            raise ContentError(
+                f"{dataset.name}: the index of {name} is missing; run again ({error})"
+            ) from None
         entries: tuple[Entry, ...] = tuple(part[number][1] for number in range(len(part)))
         shards.append(IndexedShard(name, entries))
     return encode(shards)
@@ -174,11 +180,27 @@ def _index(dataset: DatasetPlan, names: Sequence[str], session: Session) -> byte
 def _card(dataset: DatasetPlan, made: Manifest) -> str:
     """A page for people: what this is, what it may be used for, how to cite it, what is missing."""
     recipe = dataset.recipe
-    lines = [f"# {recipe.title}", "", f"{made.samples} samples in {len(made.shards)} shards, {made.size_bytes} bytes."]
+    lines = [
+        f"# {recipe.title}",
+        "",
+        f"{made.samples} samples in {len(made.shards)} shards, {made.size_bytes} bytes.",
+    ]
     if made.expected_samples is not None:
         lines += ["", f"The source states {made.expected_samples}: {made.expected_source}."]
-    lines += ["", f"Homepage: {recipe.homepage}", "", f"Licence: {recipe.licence}", "", recipe.terms, "", "## Left out", ""]
-    lines += [f"- {reason}: {count} ({REASONS.get(reason, reason)})" for reason, count in made.rejected.items()]
+    lines += [
+        "",
+        f"Homepage: {recipe.homepage}",
+        "",
+        f"Licence: {recipe.licence}",
+        "",
+        recipe.terms,
+        "",
+        "## Left out",
+        "",
+    ]
+    lines += [
+        f"- {reason}: {count} ({REASONS.get(reason, reason)})" for reason, count in made.rejected.items()
+    ]
     lines += ["Nothing was left out."] if not made.rejected else []
     lines += ["", "## Cite", "", "```bibtex", recipe.citation, "```", ""]
     return "\n".join(lines)

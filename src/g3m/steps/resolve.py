@@ -18,7 +18,11 @@ LISTING_FORMAT = 1
 
 
 def resolve(
-    names: Sequence[str], session: Session, *, estimate: bool = False, note: Callable[[str], None] = lambda _: None
+    names: Sequence[str],
+    session: Session,
+    *,
+    estimate: bool = False,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """The plan for datasets, groups and recipe files.
 
@@ -40,7 +44,8 @@ def _resolve_one(
     except SourceError as error:
         if not estimate:
             raise
-        note(f"{recipe.name}: the hub's listing cannot be asked for ({error.message}); the sizes are the recipe's")
+        why = f"the hub's listing cannot be asked for ({error.message})"
+        note(f"{recipe.name}: {why}; the sizes are the recipe's")
         return make_dataset_plan(recipe, (), parity, estimated=True)
     return make_dataset_plan(recipe, assets, parity)
 

@@ -42,7 +42,9 @@ class Holding:
     members: Iterator[Member | Refusal]
 
 
-def unfold(asset: Asset, receipt: AssetReceipt, session: Session, *, nested: bool = False) -> Iterator[Holding]:
+def unfold(
+    asset: Asset, receipt: AssetReceipt, session: Session, *, nested: bool = False
+) -> Iterator[Holding]:
     """The holdings of an asset; with `nested` also those of archives inside it."""
     path = located(session, asset, receipt)
     unfolder = _Unfolder(asset, session)

@@ -1,0 +1,1 @@
+"""The showing layer: commands and views. Everything shown of a run is a fold of its events."""

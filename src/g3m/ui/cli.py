@@ -1,0 +1,400 @@
+"""The commands: each parses, calls one function and prints. What they do is found in runners/run.py.
+
+Results go to stdout; progress, messages and errors to stderr. Heavy modules are imported inside the
+commands, so that `g3m --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from g3m import __version__
+from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
+from g3m.core.recipe import suggest
+from g3m.ui.options import Context, command_line, config_files, open_context, setting_flags, stop_on_signals
+from g3m.ui.words import Speaker, language
+
+if TYPE_CHECKING:
+    from g3m.core.events import Event
+    from g3m.core.plan import Plan
+    from g3m.core.receipt import Manifest
+    from g3m.runners.base import Summary
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+OUTPUT_SCHEMA = 1
+NETWORK = ("root", "offline", "lang")
+EXAMPLES = """\b
+Examples:
+  g3m demo                           see the whole way on this machine, offline
+  g3m plan g3m eval                  what it costs, before a byte moves
+  g3m get coco_valid --root /data    fetch, verify, pack; run it again to continue
+  g3m get coco --from /nas/coco      use what the lab already has
+\b
+Exit codes: 0 done, 1 error, 2 usage, 3 partial, 4 sign-in or terms, 5 network,
+6 disk, 7 verification failed, 130 or 143 stopped by a signal (run again)."""
+
+json_flag = click.option(
+    "--json", "json", is_flag=True, help="Print JSON on stdout; its schema is versioned."
+)
+quiet_flag = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no messages.")
+names_argument = click.argument("names", nargs=-1, required=True, metavar="DATASET...")
+
+
+class Group(click.Group):
+    """Commands in the order of a user's way, with a suggestion for a mistyped one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the name is click's
+        """In the order of definition."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; UsageError with the nearest name if there is none."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = suggest(args[0], list(self.commands))
+            raise click.UsageError(f"no command is called {args[0]!r}{near}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Group, invoke_without_command=True, epilog=EXAMPLES, context_settings={"max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="g3m", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Bring the G3M image-caption data to this machine: found, fetched, verified, packed for training."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """The entry point: runs a command and turns errors into messages and exit codes."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except G3MError as error:
+        _show_error(error)
+        sys.exit(getattr(error, "signal_code", error.exit_code))
+
+
+def _show_error(error: G3MError) -> None:
+    lang = next((arg.partition("=")[2] or "" for arg in sys.argv if arg.startswith("--lang=")), "")
+    if "--lang" in sys.argv[:-1]:
+        lang = sys.argv[sys.argv.index("--lang") + 1]
+    lang = lang or os.environ.get("G3M_LANG", "")
+    speaker = Speaker(language(lang if lang in ("en", "zh") else "", os.environ))
+    if "--json" in sys.argv:
+        body = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint[0],
+            "exit_code": error.exit_code,
+        }
+        _print_json({"error": body})
+    if not isinstance(error, Interrupted):
+        click.echo(speaker.error(error), err=True)
+
+
+def _print_json(body: dict[str, Any]) -> None:
+    click.echo(jsonlib.dumps({"schema": OUTPUT_SCHEMA, **body}, ensure_ascii=True))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+@cli.command()
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep the demo's files in this folder.")
+@setting_flags("lang")
+def demo(keep: Path | None, **flags: Any) -> None:
+    """Show the whole way on this machine, offline, in under a minute.
+
+    A local origin serves drawn pictures in the real formats, cuts a connection and sends a wrong byte;
+    the data is planned, fetched, verified, packed, listed and read back.
+    """
+    from g3m.ui.demo import run_demo
+
+    run_demo(keep, Speaker(language(flags["lang"] or "", os.environ)))
+
+
+@cli.command("list")
+@json_flag
+@setting_flags("root", "lang")
+def list_(json: bool, **flags: Any) -> None:
+    """List datasets and groups, and what of them is here."""
+    from g3m.ui import report
+
+    context = open_context(flags, json=json)
+    if json:
+        groups = {name: list(members) for name, members in context.session.recipes.groups.items()}
+        _print_json({"datasets": report.list_rows(context.session), "groups": groups})
+    else:
+        _print_lines(report.list_lines(context.session, context.speaker))
+
+
+@cli.command()
+@names_argument
+@json_flag
+@setting_flags("root", "lang")
+def info(names: tuple[str, ...], json: bool, **flags: Any) -> None:
+    """Show all about datasets: assets, digests, licence, terms, citation."""
+    from g3m.ui import report
+
+    context = open_context(flags, json=json)
+    recipes = context.session.recipes.expand(names)
+    if json:
+        _print_json({"datasets": [report.info(recipe, context.session) for recipe in recipes]})
+    else:
+        for recipe in recipes:
+            _print_lines(report.info_lines(recipe, context.session, context.speaker))
+
+
+@cli.command()
+@names_argument
+@json_flag
+@setting_flags("root", "parity", "offline", "lang")
+def plan(names: tuple[str, ...], json: bool, **flags: Any) -> None:
+    """Say what fetching would cost: files, bytes, disk, licences. Nothing is written."""
+    context = open_context(flags, json=json)
+    _show_plan(context, _resolve(names, context, estimate=True))
+
+
+def _resolve(names: tuple[str, ...], context: Context, *, estimate: bool) -> Plan:
+    from g3m.steps.resolve import resolve
+
+    return resolve(names, context.session, estimate=estimate, note=context.tell)
+
+
+def _show_plan(context: Context, made: Plan) -> None:
+    from g3m.ui import report
+
+    if context.json:
+        _print_json({"plan": made.to_dict()})
+    elif not context.quiet:
+        _print_lines(report.plan_lines(made, context.session, context.speaker))
+
+
+@cli.command()
+@names_argument
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; the terms are shown all the same.")
+@json_flag
+@quiet_flag
+@setting_flags("root", "source", "parity", "jobs", "keep_assets", "max_rejected", "offline", "lang")
+def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: bool, **flags: Any) -> None:
+    """Fetch, verify and pack datasets, groups (g3m, eval, all) or recipe files (./my.toml).
+
+    Killed, disconnected or out of disk: run the same line again, and it continues. What is here is not
+    fetched again. With --json every event is a line on stdout.
+    """
+    context = open_context(flags, json=json, quiet=quiet)
+    if dry_run:
+        _show_plan(context, _resolve(names, context, estimate=True))
+        return
+    with stop_on_signals(context) as stopper:
+        try:
+            from g3m.ui.terms import agree
+
+            agree(context.session.recipes.expand(names), context, ask=not yes)
+            summary = _get(names, context)
+        except Interrupted as error:
+            _stopped(context, error, stopper.number)
+    for name, body in summary.manifests.items():
+        _show_dataset(context, name, body)
+
+
+def _get(names: tuple[str, ...], context: Context) -> Summary:
+    from g3m.runners.run import get_in
+    from g3m.ui.logs import JsonLines, LogFiles
+    from g3m.ui.terminal import progress
+
+    with (
+        closing(LogFiles(context.session.store.work)) as files,
+        progress(quiet=context.quiet or context.json) as show,
+    ):
+        sinks: list[Callable[[Event], None]] = [files, show]
+        if context.json:
+            sinks.append(JsonLines(lambda line: click.echo(line, nl=False)))
+        return get_in(names, context.session, sinks)
+
+
+def _stopped(context: Context, error: Interrupted, number: int) -> None:
+    """Say how to continue, and leave with the signal's code."""
+    context.tell(context.speaker.say("stopped", at=""))
+    context.tell(f"  {command_line()}")
+    error.signal_code = 128 + number if number else error.exit_code  # type: ignore[attr-defined]
+    raise error
+
+
+def _show_dataset(context: Context, name: str, body: Manifest) -> None:
+    from g3m.ui.figures import count_text, size_text
+
+    folder = context.session.store.root / body.folder
+    if context.json:
+        _print_json(
+            {"dataset": name, "samples": body.samples, "shards": len(body.shards), "folder": str(folder)}
+        )
+        return
+    size, samples = size_text(body.size_bytes), count_text(body.samples)
+    context.say("done", name=name, samples=samples, shards=len(body.shards), size=size, folder=folder)
+    if body.rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in body.rejected.items())
+        context.say("left-out", reasons=reasons, path=folder / "rejected.jsonl")
+    if body.expected_samples not in (None, body.samples):
+        context.say("expected", expected=count_text(body.expected_samples), source=body.expected_source)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[DATASET...]")
+@click.option("--deep", is_flag=True, help="Read every shard's structure and decode every image.")
+@click.option("--repair", is_flag=True, help="Make broken shards again, and only those.")
+@json_flag
+@quiet_flag
+@setting_flags("root", "source", "parity", "offline", "lang")
+def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: bool, **flags: Any) -> None:
+    """Hash the shards and compare them with the manifest; exit 7 if something differs."""
+    from g3m.runners.run import verify_in
+    from g3m.ui.terminal import progress
+
+    context = open_context(flags, json=json, quiet=quiet)
+    with stop_on_signals(context) as stopper, progress(quiet=quiet or json) as show:
+        try:
+            report = verify_in(names, context.session, [show], deep=deep, repair=repair)
+        except Interrupted as error:
+            _stopped(context, error, stopper.number)
+    if json:
+        findings = [finding.to_dict() for finding in report.findings]
+        repaired = [finding.to_dict() for finding in report.repaired]
+        _print_json(
+            {"ok": report.ok, "datasets": list(report.manifests), "findings": findings, "repaired": repaired}
+        )
+    for finding in report.repaired:
+        context.say("repaired", name=finding.dataset, shard=finding.shard, problem=finding.problem)
+    broken = {finding.dataset for finding in report.findings}
+    for name, body in report.manifests.items():
+        if name not in broken:
+            context.say("verified", name=name, shards=len(body.shards))
+    if not report.manifests:
+        context.say("verify-nothing", root=context.session.store.root)
+    if not report.ok:
+        lines = [context.speaker.say("verify-found", name=f.dataset, **_finding(f)) for f in report.findings]
+        raise NotVerified("\n".join(lines))
+
+
+def _finding(finding: Any) -> dict[str, str]:
+    return {"shard": finding.shard, "problem": finding.problem, "detail": finding.detail}
+
+
+@cli.command()
+@json_flag
+@setting_flags("root", "lang")
+def status(json: bool, **flags: Any) -> None:
+    """Show what stands under the root and whether a run is at work; reads files only."""
+    from g3m.ui import report
+
+    context = open_context(flags, json=json)
+    if json:
+        _print_json(report.status(context.session))
+    else:
+        _print_lines(report.status_lines(context.session, context.speaker))
+
+
+@cli.command()
+@json_flag
+@setting_flags("root", "lang")
+def doctor(json: bool, **flags: Any) -> None:
+    """Print versions, disk, tokens (present or not), proxies and settings, for you or a bug report."""
+    from g3m.ui.doctor import doctor_lines, examine
+
+    context = open_context(flags, json=json)
+    facts = examine(context.session, [path for path, _ in config_files()])
+    if json:
+        _print_json(facts)
+    else:
+        _print_lines(doctor_lines(facts, context.session, context.speaker))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[DATASET...]")
+@setting_flags("root", "lang")
+def cite(names: tuple[str, ...], **flags: Any) -> None:
+    """Print BibTeX for datasets; by default for those under the root."""
+    from g3m.steps.check import manifests
+
+    context = open_context(flags)
+    session = context.session
+    wanted = names or tuple(
+        body.dataset for body in manifests(session, ()).values() if body.dataset in session.recipes.names
+    )
+    shown: set[str] = set()
+    for recipe in session.recipes.expand(wanted):
+        if not recipe.citation:
+            context.tell(context.speaker.say("no-citation", name=recipe.name))
+        elif recipe.citation not in shown:
+            shown.add(recipe.citation)
+            click.echo(recipe.citation)
+
+
+@cli.group()
+def recipe() -> None:
+    """Look at recipes: what a dataset is, written as TOML."""
+
+
+@recipe.command("check")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@setting_flags("lang")
+def recipe_check(files: tuple[Path, ...], **flags: Any) -> None:
+    """Explain what is wrong with recipe files, each problem with the key's path."""
+    from g3m.adapters.recipes import read_recipe
+
+    context = open_context(flags)
+    problems = []
+    for path in files:
+        try:
+            read_recipe(path)
+            context.say("recipe-good", path=path)
+        except RecipeError as error:
+            problems.append(error.message)
+    if problems:
+        raise RecipeError(
+            "\n".join(problems),
+            hint=("docs/guides/recipes.md explains every key", "docs/guides/recipes.md 说明了每个键"),
+        )
+
+
+@recipe.command("show")
+@click.argument("name")
+@setting_flags("lang")
+def recipe_show(name: str, **flags: Any) -> None:
+    """Print the recipe of a dataset, to begin one of your own."""
+    click.echo(open_context(flags).session.recipes.path(name).read_text(encoding="utf-8"), nl=False)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(g3m completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise Refused(f"no completion for {shell}")
+    click.echo(kind(cli, {}, "g3m", "_G3M_COMPLETE").source())

@@ -1,0 +1,166 @@
+"""`g3m demo`: the whole way in a minute, offline, with everything that usually goes wrong on it.
+
+What is shown here is the real thing: the same recipes with other figures, the same fetch, the same
+packing. Only the hosts are played by a local origin, and the pictures are drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from g3m.adapters.session import Session
+from g3m.core.errors import NotVerified
+from g3m.core.events import Event, Noted, Retrying, RouteChosen, RouteDropped, TaskFinished
+from g3m.lab.mischief import Cut, Flip, Status
+from g3m.lab.world import World
+from g3m.load.dataset import Dataset, dataset
+from g3m.runners.run import get_in, make_session, verify_in
+from g3m.steps.resolve import resolve
+from g3m.ui.figures import size_text
+from g3m.ui.logs import fact_text, label
+from g3m.ui.report import plan_lines, table
+from g3m.ui.words import Speaker
+
+DATASETS = ("all",)
+SAMPLES = 64
+BATCH = 16
+BATCH_PIXELS = 224
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Prints the numbered steps of the demo with their times."""
+
+    number: int = 0
+    started_s: float = 0.0
+
+    def begin(self, title: str) -> None:
+        self.number += 1
+        self.started_s = time.monotonic()
+        click.secho(f"\n{self.number}  {title}", bold=True)
+
+    def end(self, text: str) -> None:
+        click.echo(f"   {text} ({time.monotonic() - self.started_s:.1f} s)")
+
+
+def run_demo(keep: Path | None, speaker: Speaker) -> None:
+    """Show everything; raises if anything is not as it should be, so it is a test of the installation too."""
+    with tempfile.TemporaryDirectory(prefix="g3m-demo-") as temporary:
+        _tell(keep or Path(temporary), speaker)
+    click.echo()
+    if keep:
+        click.echo(f"{keep / 'data'}")
+    click.echo(speaker.say("demo-next"))
+
+
+def _tell(folder: Path, speaker: Speaker) -> None:
+    stage, started_s = _Stage(), time.monotonic()
+    stage.begin("A local internet: a hub, S3, Google storage and Kaggle on 127.0.0.1")
+    with World(folder, samples=SAMPLES) as world:
+        drawn = sum(path.stat().st_size for path in world.sources.files)
+        stage.end(f"{SAMPLES} drawn pictures a source with true captions, {size_text(drawn)}")
+        session = make_session({"root": str(folder / "data"), **world.options}, world.variables)
+        _plan(stage, session, speaker)
+        _fetch(stage, world, session)
+        _again(stage, world, session)
+    _damage_and_repair(stage, folder, speaker)
+    _list(stage, session)
+    _batch(stage, dataset("coco_valid", session.settings.root))
+    click.echo(f"\nDone in {time.monotonic() - started_s:.1f} s.")
+
+
+def _plan(stage: _Stage, session: Session, speaker: Speaker) -> None:
+    stage.begin("g3m plan all")
+    for line in plan_lines(resolve(DATASETS, session), session, speaker):
+        if not line:
+            break
+        click.echo(f"   {line}")
+
+
+def _fetch(stage: _Stage, world: World, session: Session) -> None:
+    stage.begin("g3m get all, over a bad line")
+    size = world.sources.coco.valid.stat().st_size
+    world.origin.mischief("*/val2017.zip", Cut(after_bytes=size * 6 // 10))
+    world.origin.mischief("*/train2017.zip", Flip(offset=size // 3))
+    world.origin.mischief("*/validation.tar.gz", Status(503, retry_after=1))
+    click.echo(
+        "   the origin will cut val2017.zip at 60 %, send one wrong byte in train2017.zip, answer 503 once"
+    )
+    summary = get_in(DATASETS, session, [_narrate(click.echo)])
+    samples = sum(body.samples for body in summary.manifests.values())
+    shards = sum(len(body.shards) for body in summary.manifests.values())
+    stage.end(f"{len(summary.manifests)} datasets, {samples} samples in {shards} shards, every byte verified")
+    told = [request for request in world.origin.requests if "authorization" in request.headers]
+    if not all(request.path.startswith("/api/v1/datasets/download/") for request in told):
+        raise NotVerified(f"the Kaggle key went astray: {told}")
+    requests = len(world.origin.requests)
+    click.echo(f"   {len(told)} of {requests} requests carried the Kaggle key: the one to Kaggle's own host")
+
+
+def _narrate(echo: Callable[[str], object]) -> Callable[[Event], None]:
+    def show(event: Event) -> None:
+        if isinstance(event, (Noted, Retrying, RouteDropped)):
+            echo(f"   {fact_text(event)}")
+        elif isinstance(event, RouteChosen) and event.offset_bytes:
+            echo(f"   {label(event.task)}: resumed at byte {event.offset_bytes}")
+        elif isinstance(event, TaskFinished) and event.kind == "publish":
+            echo(f"   published {event.output}")
+
+    return show
+
+
+def _again(stage: _Stage, world: World, session: Session) -> None:
+    stage.begin("The same line again")
+    world.origin.forget_requests()
+    get_in(DATASETS, session, [])
+    stage.end(f"nothing to do, {len(world.origin.requests)} requests")
+
+
+def _damage_and_repair(stage: _Stage, folder: Path, speaker: Speaker) -> None:
+    stage.begin("g3m verify --repair, after a byte on the disk went wrong")
+    with World(folder, samples=SAMPLES) as world:
+        session = make_session({"root": str(folder / "data"), **world.options}, world.variables)
+        shard = session.store.root / "coco" / "coco_valid" / "00000.tar"
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1
+        shard.write_bytes(data)
+        found = verify_in([], session, [], deep=False, repair=False)
+        for finding in found.findings:
+            values = {"shard": finding.shard, "problem": finding.problem, "detail": ""}
+            click.echo("   " + speaker.say("verify-found", name=finding.dataset, **values).rstrip())
+        repaired = verify_in([], session, [], deep=True, repair=True)
+        if len(found.findings) != 1 or not repaired.ok:
+            raise NotVerified(f"the demo's repair went wrong: {found.findings}, {repaired.findings}")
+    stage.end("made again from its archive, all pictures decode")
+
+
+def _list(stage: _Stage, session: Session) -> None:
+    stage.begin("What stands on the disk")
+    rows = [
+        (str(path.relative_to(session.store.root)), size_text(path.stat().st_size))
+        for path in sorted(session.store.root.glob("*/*/*.tar"))
+    ]
+    for line in table(("shard", "size"), rows, right=(1,)):
+        click.echo(f"   {line}")
+
+
+def _batch(stage: _Stage, data: Dataset) -> None:
+    stage.begin("A first batch, read back")
+    from PIL import Image
+
+    pictures = []
+    for number in range(BATCH):
+        with Image.open(io.BytesIO(data[number].image)) as image:
+            pictures.append(image.convert("RGB").resize((BATCH_PIXELS, BATCH_PIXELS)).tobytes())
+    if {len(picture) for picture in pictures} != {3 * BATCH_PIXELS**2}:
+        raise NotVerified("the first batch has pictures of other sizes")
+    first = data[0].text.split("  ")[0][:70]
+    stage.end(f"{len(pictures)} x 3 x {BATCH_PIXELS} x {BATCH_PIXELS}, captions[0] = {first!r}")
+    data.close()

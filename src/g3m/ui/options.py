@@ -1,0 +1,132 @@
+"""From a command line to a session: flags made from the table of settings, layers merged, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from g3m.core.settings import OPTIONS, Layer, Option, Settings, from_variables, merge
+from g3m.ui.words import Speaker, language
+
+if TYPE_CHECKING:
+    from g3m.adapters.session import Session
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+CONFIG_NAME = "g3m.toml"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def setting_flags(*names: str) -> Callable[[Command], Command]:
+    """The flags of some settings, made from the table."""
+    wanted = [option for option in OPTIONS if option.name in names]
+
+    def add(command: Command) -> Command:
+        for option in reversed(wanted):
+            command = _flag(option)(command)
+        return command
+
+    return add
+
+
+def _flag(option: Option) -> Callable[[Command], Command]:
+    words = option.help + (f" [{option.variable}]" if option.variable else "")
+    if isinstance(option.default, bool):
+        return click.option(option.flag, option.name, is_flag=True, default=None, help=words)
+    kind: Any = click.Choice([c for c in option.choices if c]) if option.choices else None
+    if kind is None:
+        kind = {int: int, float: float}.get(type(option.default), str)
+    metavar = None if option.choices else {"root": "DIR", "source": "[DATASET=]PATH"}.get(option.name)
+    repeated = isinstance(option.default, tuple)
+    return click.option(
+        option.flag, option.name, type=kind, multiple=repeated, default=None, help=words, metavar=metavar
+    )
+
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
+    """Merge the layers: flags, variables, ./g3m.toml, the user's config file."""
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    layers = [Layer("command line", given), from_variables(os.environ)]
+    layers += [Layer(str(path), read) for path, read in config_files()]
+    return merge(layers)
+
+
+def config_files() -> list[tuple[Path, dict[str, Any]]]:
+    """The config files that exist, the stronger first."""
+    import platformdirs
+
+    from g3m.adapters.recipes import read_toml
+
+    paths = [Path(CONFIG_NAME), Path(platformdirs.user_config_dir("g3m"), "config.toml")]
+    return [(path, read_toml(path)) for path in paths if path.is_file()]
+
+
+@dataclass(slots=True)
+class Context:
+    """What a command works with."""
+
+    session: Session
+    speaker: Speaker
+    json: bool = False
+    quiet: bool = False
+
+    def say(self, key: str, **values: object) -> None:
+        """A result, to stdout; nothing under --json or -q."""
+        if not self.json and not self.quiet:
+            click.echo(self.speaker.say(key, **values))
+
+    def tell(self, text: str) -> None:
+        """A message, to stderr."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def open_context(flags: Mapping[str, Any], *, json: bool = False, quiet: bool = False) -> Context:
+    """The session and the language for a command's flags."""
+    from g3m.adapters.session import open_session
+
+    settings = load_settings(flags)
+    return Context(open_session(settings), Speaker(language(settings.lang, os.environ)), json, quiet)
+
+
+@dataclass(slots=True)
+class Stopper:
+    """Which signal asked to stop, if any."""
+
+    number: int = 0
+
+
+@contextmanager
+def stop_on_signals(context: Context) -> Iterator[Stopper]:
+    """The first Ctrl-C, SIGTERM or SIGUSR1 asks the run to stop; the second ends the process."""
+    stopper = Stopper()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if stopper.number:
+            os._exit(128 + number)
+        stopper.number = number
+        context.session.stop.set()
+        context.tell("\n" + context.speaker.say("stopping"))
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield stopper
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def command_line() -> str:
+    """The command that was typed, to be shown as the one that continues."""
+    import shlex
+
+    name = Path(sys.argv[0]).name
+    return shlex.join(["g3m" if name == "__main__.py" else name, *sys.argv[1:]])

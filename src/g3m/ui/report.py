@@ -1,0 +1,310 @@
+"""Tables and pages of text: what there is, what it costs, what stands here. No decision is made here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from g3m.adapters.disk import Lease, read_document
+from g3m.adapters.session import Session
+from g3m.core.plan import DatasetPlan, Plan, asset_id
+from g3m.core.receipt import Manifest, shard_receipt
+from g3m.core.recipe import Recipe
+from g3m.runners.base import fetched_bytes, missing_bytes
+from g3m.steps.check import manifests
+from g3m.steps.publish import published
+from g3m.ui.figures import count_text, duration_text, size_text
+from g3m.ui.words import Speaker
+
+SPEED_BYTES_PER_S = 10_000_000
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Iterator[str]:
+    """Lines of a table with columns as wide as needed; columns numbered in `right` are right-aligned."""
+    widths = [max(len(str(row[n])) for row in (head, *rows)) for n in range(len(head))]
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def list_rows(session: Session) -> list[dict[str, Any]]:
+    """Every known dataset with its state under the root."""
+    here = {body.dataset: body for body in manifests(session, ()).values()}
+    rows = []
+    for name in session.recipes.names:
+        recipe = session.recipes.get(name)
+        body = here.get(name)
+        rows.append(
+            {
+                "name": name,
+                "title": recipe.title,
+                "expected_samples": recipe.expect.samples,
+                "download_bytes": _download_bytes(recipe),
+                "state": state_of(name, body, session),
+                "samples": body.samples if body else 0,
+                "licence": recipe.licence,
+            }
+        )
+    return rows
+
+
+def state_of(name: str, body: Manifest | None, session: Session) -> str:
+    """`done`, `part` (something is here) or `none`."""
+    if body is not None:
+        return "done"
+    return "part" if session.store.receipt(name, "x").parent.is_dir() else "none"
+
+
+def _download_bytes(recipe: Recipe) -> int | None:
+    sizes = [asset.size_bytes for asset in recipe.assets]
+    if sizes and None not in sizes:
+        return sum(size or 0 for size in sizes)
+    return recipe.expect.download_bytes
+
+
+def list_lines(session: Session, speaker: Speaker) -> Iterator[str]:
+    """`g3m list` for people."""
+    rows = [
+        (
+            row["name"],
+            count_text(row["expected_samples"]),
+            size_text(row["download_bytes"]),
+            speaker.say(f"state-{row['state']}")
+            + (f" ({count_text(row['samples'])})" if row["samples"] else ""),
+            row["title"],
+        )
+        for row in list_rows(session)
+    ]
+    yield from table(("dataset", "samples", "download", "here", "title"), rows, right=(1, 2))
+    yield ""
+    for name, members in session.recipes.groups.items():
+        yield f"{name} = {' '.join(members)}"
+
+
+def plan_lines(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
+    """`g3m plan` for people."""
+    rows = []
+    for dataset in plan.datasets:
+        about = "~" if dataset.estimated or dataset.download_bytes is None or _unpinned(dataset) else ""
+        here = published(dataset, session) is not None
+        rows.append(
+            (
+                dataset.name,
+                count_text(dataset.recipe.expect.samples),
+                count_text(dataset.files),
+                about + size_text(dataset.download_bytes),
+                about + size_text(dataset.shard_bytes),
+                speaker.say("state-done") if here else size_text(_here(dataset, session)),
+            )
+        )
+    head = ("dataset", "samples", "files", "download", "shards", "here")
+    yield from table(head, rows, right=(1, 2, 3, 4, 5))
+    yield ""
+    yield from _plan_sums(plan, session, speaker)
+    for dataset in plan.datasets:
+        expect = dataset.recipe.expect
+        if expect.source:
+            yield f"{dataset.name}: {count_text(expect.samples)}: {expect.source}"
+    yield ""
+    for dataset in plan.datasets:
+        yield f"{dataset.name}: {dataset.recipe.licence}"
+
+
+def _unpinned(dataset: DatasetPlan) -> bool:
+    return any(asset.size_bytes is None for asset in dataset.assets)
+
+
+def _here(dataset: DatasetPlan, session: Session) -> int:
+    return sum(fetched_bytes(asset, session) for asset in dataset.assets)
+
+
+def _plan_sums(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
+    once = {asset_id(asset): asset for asset in plan.assets.values()}
+    unknown = sum(
+        dataset.download_bytes or 0 for dataset in plan.datasets if dataset.estimated or _unpinned(dataset)
+    )
+    download = unknown + sum(asset.size_bytes or 0 for asset in once.values())
+    open_datasets = [dataset for dataset in plan.datasets if published(dataset, session) is None]
+    left_once = {asset_id(asset): asset for dataset in open_datasets for asset in dataset.assets}
+    left = sum(
+        max((asset.size_bytes or 0) - fetched_bytes(asset, session), 0) for asset in left_once.values()
+    )
+    left += sum(d.download_bytes or 0 for d in open_datasets if d.estimated or _unpinned(d))
+    yield speaker.say(
+        "plan-total",
+        download=size_text(download),
+        left=size_text(left),
+        time=duration_text(left / SPEED_BYTES_PER_S),
+    )
+    free = session.store.free()
+    inodes = "" if free.inodes is None else speaker.say("plan-inodes", count=count_text(free.inodes))
+    yield speaker.say(
+        "plan-disk",
+        final=size_text(sum(dataset.shard_bytes or 0 for dataset in plan.datasets)),
+        peak=size_text(sum(dataset.peak_bytes or 0 for dataset in plan.datasets)),
+        free=size_text(free.size_bytes),
+        root=session.store.root,
+        inodes=inodes,
+    )
+    short = missing_bytes(plan, session)
+    if short > 0:
+        yield speaker.say("plan-short", missing=size_text(short))
+    if any(dataset.estimated for dataset in plan.datasets):
+        yield speaker.say("plan-estimated")
+    yield speaker.say("plan-peak")
+
+
+def info(recipe: Recipe, session: Session) -> dict[str, Any]:
+    """Everything that a recipe says, and what of it is here."""
+    here = {body.dataset: body for body in manifests(session, ()).values()}.get(recipe.name)
+    listing = recipe.listing
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "folder": recipe.folder,
+        "homepage": recipe.homepage,
+        "licence": recipe.licence,
+        "terms": recipe.terms,
+        "expected_samples": recipe.expect.samples,
+        "expected_source": recipe.expect.source,
+        "reader": recipe.samples.reader,
+        "assets": [
+            {
+                "name": asset.name,
+                "size_bytes": asset.size_bytes,
+                "digests": [str(digest) for digest in asset.digests],
+                "places": list(asset.places),
+            }
+            for asset in recipe.assets
+        ],
+        "listing": None
+        if listing is None
+        else {"repository": listing.repository, "revision": listing.revision, "include": listing.include},
+        "here": None
+        if here is None
+        else {"samples": here.samples, "shards": len(here.shards), "rejected": here.rejected},
+        "citation": recipe.citation,
+    }
+
+
+def info_lines(recipe: Recipe, session: Session, speaker: Speaker) -> Iterator[str]:
+    """`g3m info` for people."""
+    facts = info(recipe, session)
+    yield f"{recipe.name}: {recipe.title}"
+    yield f"  folder    {recipe.folder}"
+    yield f"  homepage  {recipe.homepage}"
+    yield f"  licence   {recipe.licence}"
+    yield f"  samples   {count_text(recipe.expect.samples)}: {recipe.expect.source or '?'}"
+    if facts["here"]:
+        yield f"  here      {count_text(facts['here']['samples'])} in {facts['here']['shards']} shards"
+    if recipe.listing:
+        listing = recipe.listing
+        yield f"  listing   {listing.repository} at {listing.revision}, {listing.include}"
+    for asset in recipe.assets:
+        yield f"  asset     {asset.name}  {size_text(asset.size_bytes)}"
+        for digest in asset.digests:
+            yield f"            {digest}"
+        for place in asset.places:
+            yield f"            {place}"
+    yield ""
+    yield recipe.terms_zh if speaker.lang == "zh" and recipe.terms_zh else recipe.terms
+    if recipe.citation:
+        yield ""
+        yield recipe.citation
+
+
+def status(session: Session) -> dict[str, Any]:
+    """What stands under the root and who works on it, from the files alone: no network."""
+    here = {body.dataset: body for body in manifests(session, ()).values()}
+    datasets = []
+    for name in session.recipes.names:
+        body = here.get(name)
+        if body is None and state_of(name, None, session) == "none":
+            continue
+        datasets.append(_dataset_status(name, body, session))
+    parts = {
+        path.name.removesuffix(".part").partition("-")[2]: path.stat().st_size
+        for path in sorted(session.store.part("").glob("*.part"))
+    }
+    return {
+        "root": str(session.store.root),
+        "run": Lease(session.store.work / "lock").holder(),
+        "datasets": datasets,
+        "downloads": parts,
+        "last_line": last_line(session.store.work / "g3m.log"),
+    }
+
+
+def _dataset_status(name: str, body: Manifest | None, session: Session) -> dict[str, Any]:
+    receipts = [
+        receipt
+        for path in session.store.receipt(name, "x").parent.glob("*.tar.json")
+        if (receipt := shard_receipt(read_document(path) or "")) is not None
+    ]
+    recipe = session.recipes.get(name)
+    planned = None
+    if body is not None:
+        planned = len(body.shards)
+    elif receipts or session.store.receipt(name, "arrange").is_file():
+        planned = _planned_shards(name, session)
+    return {
+        "name": name,
+        "state": "done" if body else "part",
+        "shards": len(receipts),
+        "planned_shards": planned,
+        "samples": sum(receipt.shard.samples for receipt in receipts),
+        "expected_samples": recipe.expect.samples,
+        "rejected": dict(body.rejected) if body else {},
+    }
+
+
+def _planned_shards(name: str, session: Session) -> int | None:
+    try:
+        body = json.loads(read_document(session.store.receipt(name, "arrange")) or "")
+        return len(body["shards"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def status_lines(session: Session, speaker: Speaker) -> Iterator[str]:
+    """`g3m status` for people."""
+    facts = status(session)
+    rows = [
+        (
+            row["name"],
+            speaker.say(f"state-{row['state']}"),
+            f"{row['shards']} of {row['planned_shards']}"
+            if row["planned_shards"] is not None
+            else str(row["shards"]),
+            count_text(row["samples"]),
+            ", ".join(f"{count} {reason}" for reason, count in row["rejected"].items()),
+        )
+        for row in facts["datasets"]
+    ]
+    if rows:
+        yield from table(("dataset", "state", "shards", "samples", "left out"), rows, right=(2, 3))
+    for name, size_bytes in facts["downloads"].items():
+        yield f"{name}: {size_text(size_bytes)}"
+    run = facts["run"]
+    if run:
+        yield speaker.say("running-by", pid=run["pid"], host=run["host"])
+    else:
+        yield speaker.say("running-not", root=facts["root"])
+    if facts["last_line"]:
+        yield speaker.say("last-line", line=facts["last_line"])
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log, or nothing."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

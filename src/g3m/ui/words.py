@@ -1,0 +1,121 @@
+"""What g3m says to people, in English and Chinese, side by side so that neither falls behind.
+
+Names of files, datasets and commands are the same in both. JSON output and log files stay English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from g3m.core.errors import Bilingual, G3MError
+
+WORDS: Mapping[str, Bilingual] = {
+    "error": ("error", "错误"),
+    "try": ("Try", "建议"),
+    "proceed": ("Proceed?", "是否继续？"),
+    "declined": ("Nothing was fetched.", "未下载任何内容。"),
+    "terms": ("Terms of {name} ({licence})", "{name} 的使用条款（{licence}）"),
+    "terms-voluntary": (
+        "Going on means that you have read the terms above and use the data within them.",
+        "继续即表示您已阅读以上条款，并在其允许范围内使用数据。",
+    ),
+    "stopping": (
+        "Stopping … (press Ctrl-C again to stop at once; nothing is lost either way)",
+        "正在停止……（再按一次 Ctrl-C 立即退出；两种方式都不会丢失数据）",
+    ),
+    "stopped": ("Stopped{at}. Nothing is lost. Continue with:", "已停止{at}。没有丢失数据。继续请运行："),
+    "stopped-at": (" at {done} of {total}", "，已完成 {done} / {total}"),
+    "done": (
+        "{name}: {samples} samples in {shards} shards, {size}, in {folder}",
+        "{name}：{samples} 个样本，{shards} 个分片，{size}，位于 {folder}",
+    ),
+    "left-out": ("  left out: {reasons} (see {path})", "  未收录：{reasons}（见 {path}）"),
+    "expected": (
+        "  the source states {expected} samples: {source}",
+        "  数据源声明有 {expected} 个样本：{source}",
+    ),
+    "nothing-to-do": ("Everything is here already; nothing was done.", "所有内容均已就绪，无需操作。"),
+    "verified": ("{name}: {shards} shards agree with the manifest", "{name}：{shards} 个分片与清单一致"),
+    "verify-found": ("{name}/{shard}: {problem} {detail}", "{name}/{shard}：{problem} {detail}"),
+    "repaired": ("{name}/{shard}: made again ({problem})", "{name}/{shard}：已重做（{problem}）"),
+    "verify-nothing": ("No dataset is under {root}.", "{root} 下没有数据集。"),
+    "plan-total": (
+        "total: {download} to fetch, {left} of it not here yet; at 10 MB/s that takes {time}",
+        "合计：需下载 {download}，其中 {left} 尚未就绪；按 10 MB/s 约需 {time}",
+    ),
+    "plan-disk": (
+        "disk: {final} in the end, {peak} at most on the way; {free} free at {root}{inodes}",
+        "磁盘：最终占用 {final}，过程中最多 {peak}；{root} 可用 {free}{inodes}",
+    ),
+    "plan-inodes": (", {count} inodes free", "，可用 inode {count} 个"),
+    "plan-short": ("not enough: {missing} are missing", "空间不足：还差 {missing}"),
+    "plan-estimated": (
+        "~ means: the recipe's figure, because the hub's listing could not be asked for",
+        "~ 表示：无法获取 Hub 列表，使用配方中的估计值",
+    ),
+    "plan-peak": (
+        "Fetched archives are deleted once their shards are published; --keep-assets keeps them.",
+        "分片发布后会删除下载的归档文件；--keep-assets 可保留。",
+    ),
+    "plan-next": ("Next: {command}", "下一步：{command}"),
+    "demo-next": ("Next: g3m plan g3m eval", "下一步：g3m plan g3m eval"),
+    "lang-name": ("English", "中文"),
+    "state-done": ("done", "完成"),
+    "state-part": ("begun", "进行中"),
+    "state-none": ("-", "-"),
+    "running-by": ("A run is at work: process {pid} on {host}.", "有任务正在运行：{host} 上的进程 {pid}。"),
+    "running-not": ("No run is at work on {root}.", "{root} 上没有正在运行的任务。"),
+    "last-line": ("Last line of the log: {line}", "日志最后一行：{line}"),
+    "recipe-good": ("{path}: a good recipe", "{path}：配方正确"),
+    "no-citation": ("{name}: the recipe names no citation", "{name}：配方未提供引用信息"),
+    "doctor-token-hub": ("Hugging Face token", "Hugging Face 令牌"),
+    "doctor-token-kaggle": ("Kaggle credentials", "Kaggle 凭据"),
+    "doctor-present": ("present, sent to {hosts} only", "已找到，仅发送给 {hosts}"),
+    "doctor-absent": (
+        "none found (needed only for private or consent-gated data)",
+        "未找到（仅私有或需同意条款的数据需要）",
+    ),
+    "doctor-absent-kaggle": (
+        "none found (sbu may ask for an account: docs/guides/tokens.md)",
+        "未找到（sbu 可能需要登录：见 docs/guides/tokens.md）",
+    ),
+}
+
+
+class Speaker:
+    """Says things in one language."""
+
+    def __init__(self, lang: str) -> None:
+        self.lang = lang
+        self._column = 1 if lang == "zh" else 0
+
+    def say(self, key: str, **values: object) -> str:
+        """The sentence behind a key."""
+        return WORDS[key][self._column].format(**values)
+
+    def pick(self, both: Bilingual) -> str:
+        """One of two given sentences."""
+        return both[self._column]
+
+    def error(self, error: G3MError) -> str:
+        """An error with its code, what happened, and what to do."""
+        head = f"{self.say('error')} {error.code}: {self.pick(error.title)}"
+        body = "\n".join(f"  {line}" for line in printable(error.message).splitlines())
+        return f"{head}\n{body}\n{self.say('try')}: {self.pick(error.hint)}"
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text from a stranger without what a terminal would obey: control characters become `?`."""
+    return _CONTROL.sub("?", text)
+
+
+def language(setting: str, variables: Mapping[str, str]) -> str:
+    """`en` or `zh`: the setting, or the locale's language."""
+    if setting:
+        return setting
+    locale = variables.get("LC_ALL") or variables.get("LC_MESSAGES") or variables.get("LANG") or ""
+    return "zh" if locale.lower().startswith("zh") else "en"
