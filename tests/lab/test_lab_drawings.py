@@ -25,8 +25,7 @@ def _centre(picture: Image.Image, colour: str) -> tuple[float, float]:
     for position in range(40 * 40):
         pixel = pixels[position * 3 : position * 3 + 3]
         distances = {
-            name: sum((a - b) ** 2 for a, b in zip(pixel, rgb, strict=True))
-            for name, rgb in COLOURS.items()
+            name: sum((a - b) ** 2 for a, b in zip(pixel, rgb, strict=True)) for name, rgb in COLOURS.items()
         }
         if min(distances, key=lambda name: distances[name]) == colour:
             places.append((position % 40, position // 40))

@@ -35,10 +35,7 @@ def test_requests_agrees(address: str, blob: Path) -> None:
     """A usual client, which offers gzip, gets the plain bytes, too."""
     answer = requests.get(address, timeout=5)
     assert answer.content == blob.read_bytes()
-    assert (
-        requests.get(address, headers={"Range": "bytes=5-9"}, timeout=5).content
-        == (answer.content[5:10])
-    )
+    assert requests.get(address, headers={"Range": "bytes=5-9"}, timeout=5).content == (answer.content[5:10])
 
 
 @pytest.mark.parametrize(
@@ -54,9 +51,7 @@ def test_requests_agrees(address: str, blob: Path) -> None:
         ("BYTES=5-6", 5, 6),
     ],
 )
-def test_single_ranges(
-    address: str, blob: Path, fetch: Fetch, asked: str, first: int, last: int
-) -> None:
+def test_single_ranges(address: str, blob: Path, fetch: Fetch, asked: str, first: int, last: int) -> None:
     """Each spelling of a range brings exactly those bytes, and says which they are."""
     answer = fetch(address, Range=asked)
     assert answer.status == 206
@@ -74,9 +69,7 @@ def test_ranges_outside_the_file(address: str, fetch: Fetch, asked: str) -> None
     assert b"<Code>InvalidRange</Code>" in answer.body
 
 
-@pytest.mark.parametrize(
-    "asked", ["bytes=9-3", "bytes=0-1,5-6", "lines=1-2", "bytes=x-", "bytes=-"]
-)
+@pytest.mark.parametrize("asked", ["bytes=9-3", "bytes=0-1,5-6", "lines=1-2", "bytes=x-", "bytes=-"])
 def test_other_range_headers_are_ignored(address: str, fetch: Fetch, asked: str) -> None:
     """Invalid, unknown and multiple ranges get the whole file, as RFC 9110 allows or demands."""
     answer = fetch(address, Range=asked)
@@ -128,9 +121,7 @@ def test_an_empty_file(origin: Origin, tmp_path: Path, fetch: Fetch) -> None:
 @pytest.mark.parametrize(
     "path", ["/files/none.bin", "/files", "/files/../secret", "/files/%2e%2e/secret", "/files/%00"]
 )
-def test_what_is_not_there_is_not_found(
-    origin: Origin, blob: Path, fetch: Fetch, path: str
-) -> None:
+def test_what_is_not_there_is_not_found(origin: Origin, blob: Path, fetch: Fetch, path: str) -> None:
     """Missing files, folders and ways out of the folder get S3's 404."""
     (blob.parent.parent / "secret").write_text("secret")
     answer = fetch(origin.url + path)
@@ -165,9 +156,7 @@ def test_a_google_mount_states_its_md5(origin: Origin, blob: Path, fetch: Fetch)
     assert answer.headers["x-goog-hash"] == f"md5={md5}"
 
 
-def test_an_upload_in_parts_has_an_etag_that_is_no_md5(
-    origin: Origin, blob: Path, fetch: Fetch
-) -> None:
+def test_an_upload_in_parts_has_an_etag_that_is_no_md5(origin: Origin, blob: Path, fetch: Fetch) -> None:
     """S3's multipart ETag is the MD5 of the parts' MD5s and their number."""
     origin.mount("/parts", blob.parent, part_bytes=200_000)
     content = blob.read_bytes()

@@ -88,9 +88,7 @@ def test_listed_digests_are_those_of_the_files(origin: Origin, api: str, drawn: 
     sha256 = hashlib.sha256(content).hexdigest()
     lfs = entries["cc3m-train-0000.tar"]["lfs"]
     assert (lfs["oid"], lfs["size"]) == (sha256, len(content))
-    pointer = (
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n"
-    )
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n"
     assert lfs["pointerSize"] == len(pointer)
     assert "lfs" not in entries["README.md"]
     note = entries["docs/note.txt"]
@@ -188,9 +186,5 @@ def test_a_private_repository_wants_its_token(origin: Origin, drawn: Cc3m) -> No
         ({"Authorization": "Bearer hf_wrong"}, 401),
         ({"Authorization": "Bearer hf_right"}, 200),
     ):
-        assert [requests.get(url, headers=headers, timeout=5).status_code for url in urls] == (
-            [status] * 4
-        )
-    assert all(
-        "authorization" not in one.headers for one in origin.requests if one.listener == "storage"
-    )
+        assert [requests.get(url, headers=headers, timeout=5).status_code for url in urls] == ([status] * 4)
+    assert all("authorization" not in one.headers for one in origin.requests if one.listener == "storage")

@@ -286,9 +286,7 @@ def test_mischief_is_written_in_the_record(origin: Origin, address: str, fetch: 
     assert names == ["Status", "Status", "Cut", None]
 
 
-def test_mischief_may_be_kept_to_one_method_and_path(
-    origin: Origin, address: str, fetch: Fetch
-) -> None:
+def test_mischief_may_be_kept_to_one_method_and_path(origin: Origin, address: str, fetch: Fetch) -> None:
     """Other paths and other methods stay honest."""
     origin.mischief("/other/*", Status(500), times=None)
     origin.mischief(BLOB, Status(403), times=None, method="HEAD")

@@ -93,9 +93,7 @@ def test_coco_captions_belong_to_the_images(tmp_path: Path, split: str, count: i
                 if annotation["image_id"] == image["id"]
             }
             assert captions >= set(drawing.captions)
-            assert {text.strip() for text in captions} == {
-                text.strip() for text in drawing.captions
-            }
+            assert {text.strip() for text in captions} == {text.strip() for text in drawing.captions}
 
 
 def test_open_images_archive_is_gnu_tar_behind_gzip(tmp_path: Path) -> None:
@@ -197,23 +195,18 @@ def _pairs(form: int, members: dict[str, bytes]) -> list[tuple[str, bytes | None
         names = [f"images/{url.rpartition('/')[2]}" for url in arrays["image_urls"]]
         if form == 4:
             names = [f"{place // 1000:04d}/{place % 1000:03d}.jpg" for place in range(len(names))]
-        return [
-            (text, members.get(name)) for text, name in zip(arrays["captions"], names, strict=True)
-        ]
+        return [(text, members.get(name)) for text, name in zip(arrays["captions"], names, strict=True)]
     if form == 5:
         both = [
             members[f"dataset/SBU_captioned_photo_dataset_{kind}.txt"].decode("utf-8").splitlines()
             for kind in ("captions", "urls")
         ]
         return [
-            (text, members.get(f"dataset/{url.rpartition('/')[2]}"))
-            for text, url in zip(*both, strict=True)
+            (text, members.get(f"dataset/{url.rpartition('/')[2]}")) for text, url in zip(*both, strict=True)
         ]
     records = json.loads(members["sbu.json" if form == 6 else "ccs_filtered.json"])
     assert set(records[0]) == ({"image", "caption", "url"} if form == 6 else {"url", "caption"})
-    return [
-        (one["caption"], members.get(f"images/{one['url'].rpartition('/')[2]}")) for one in records
-    ]
+    return [(one["caption"], members.get(f"images/{one['url'].rpartition('/')[2]}")) for one in records]
 
 
 def _triplets(files: dict[str, bytes]) -> list[tuple[str, bytes | None]]:

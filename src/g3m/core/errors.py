@@ -4,7 +4,7 @@
     ├─ UsageError (2)         RecipeError · SettingsError · UnknownDataset
     ├─ SourceError (5)        Unreachable · Missing · Throttled · Truncated · Changed · Refused (4)
     ├─ ContentError (7)       DigestMismatch · BadArchive · NotRecognised · TooManyRejected (3) · NotVerified
-    ├─ StorageError (6)       NoSpace · NotWritable · Locked · OtherOptions
+    ├─ StorageError (6)       NoSpace · NotWritable · Locked (1) · OtherOptions (2)
     ├─ PartialError (3)       some tasks failed, the others are published
     └─ Interrupted (130)      Ctrl-C or SIGTERM; nothing is lost
 
@@ -43,7 +43,7 @@ class G3MError(Exception):
     """
 
     code: ClassVar[str] = "G3M-E100"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
     advice: ClassVar[Advice] = Advice.NEVER
     title: ClassVar[Bilingual] = ("something went wrong", "出现错误")
     default_hint: ClassVar[Bilingual] = (

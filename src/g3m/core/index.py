@@ -48,6 +48,17 @@ def encode(shards: Sequence[IndexedShard]) -> bytes:
     return MAGIC + _LENGTH.pack(len(head)) + head + bytes(records) + bytes(keys)
 
 
+def _head(text: bytes) -> tuple[tuple[str, ...], int]:
+    try:
+        head = json.loads(text)
+        shards, fields, samples = head["shards"], head["fields"], head["samples"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("the head of the index cannot be read") from None
+    if not isinstance(shards, list) or fields != list(FIELDS) or not isinstance(samples, int) or samples < 0:
+        raise ValueError("the head of the index is not right")
+    return tuple(shards), samples
+
+
 class Index:
     """Reads an index from bytes (a mapped file, say); ValueError if it is not one."""
 
@@ -57,13 +68,14 @@ class Index:
         if bytes(self._data[: len(MAGIC)]) != MAGIC or len(self._data) < start:
             raise ValueError("not an index of this version")
         (length,) = _LENGTH.unpack_from(self._data, len(MAGIC))
-        head = json.loads(bytes(self._data[start : start + length]))
-        self.shards: tuple[str, ...] = tuple(head["shards"])
-        self._samples = int(head["samples"])
+        self.shards, self._samples = _head(bytes(self._data[start : start + length]))
         self._records = start + length
         self._keys = self._records + self._samples * _RECORD.size
         if self._keys > len(self._data):
             raise ValueError("the index is cut")
+        keys_bytes = self._key_end(self._samples - 1) if self._samples else 0
+        if self._keys + keys_bytes != len(self._data):
+            raise ValueError("the index is cut, or something follows it")
 
     def __len__(self) -> int:
         return self._samples

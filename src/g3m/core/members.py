@@ -20,6 +20,9 @@ MEMBER_LIMIT_BYTES = 2**31
 
 MEMBER_COUNT_LIMIT = 50_000_000
 
+_UNWANTED = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
+"""Control characters, backslashes and lone surrogates."""
+
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -54,9 +57,7 @@ def refuse_name(name: str) -> str | None:
     """
     if not name or len(name.encode("utf-8", "surrogatepass")) > NAME_LIMIT_BYTES:
         return "unsafe_name"
-    if any(ord(letter) < 32 or ord(letter) == 127 or "\ud800" <= letter <= "\udfff" for letter in name):
-        return "unsafe_name"
-    if name.startswith("/") or "\\" in name or _DRIVE.match(name):
+    if _UNWANTED.search(name) or name.startswith("/") or _DRIVE.match(name):
         return "unsafe_name"
     if ".." in name.split("/"):
         return "unsafe_name"

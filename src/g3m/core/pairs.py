@@ -63,7 +63,10 @@ def image_of_url(url: str) -> str:
     >>> image_of_url("http://static.flickr.com/2723/4385058960_b0f291553e.jpg")
     '4385058960_b0f291553e.jpg'
     """
-    return unquote(basename(urlsplit(url).path))
+    try:
+        return unquote(basename(urlsplit(url).path))
+    except ValueError:
+        return ""
 
 
 def has_triplets(names: Iterable[str]) -> bool:
@@ -90,7 +93,8 @@ def positions(names: Sequence[str]) -> dict[int, str] | None:
         if match is None:
             return None
         found[int(match.group(1)) * 1000 + int(match.group(2))] = name
-    return found or None
+    # Two images at one place: the names do not tell places, and none may be dropped in silence.
+    return found if found and len(found) == len(names) else None
 
 
 def json_records(document: Any) -> tuple[str, list[Record]] | None:
@@ -107,7 +111,7 @@ def _arrays(document: Mapping[str, Any]) -> tuple[str, list[Record]] | None:
     if not isinstance(urls, list) or not isinstance(captions, list) or len(urls) != len(captions):
         return None
     return "arrays", [
-        Record(image_of_url(str(url)), clean(str(caption)), str(url), position)
+        Record(image_of_url(str(url)), _caption(caption), str(url), position)
         for position, (url, caption) in enumerate(zip(urls, captions, strict=True))
     ]
 
@@ -118,11 +122,18 @@ def _objects(document: Sequence[Mapping[str, Any]]) -> tuple[str, list[Record]] 
         return None
     records = []
     for item in document:
-        caption, url = item.get("caption", ""), str(item.get("url", ""))
-        text = caption[0] if isinstance(caption, list) and caption else caption
+        if not isinstance(item, dict):
+            return None
+        url = str(item.get("url", ""))
         image = basename(str(item.get("image", ""))) if by_name else image_of_url(url)
-        records.append(Record(image, clean(str(text)), url))
+        records.append(Record(image, _caption(item.get("caption")), url))
     return ("images" if by_name else "urls"), records
+
+
+def _caption(value: Any) -> str:
+    """The text, or the first of several; what is no text is an empty caption, which has its reason code."""
+    first = value[0] if isinstance(value, list) and value else value
+    return clean(first) if isinstance(first, str) else ""
 
 
 def line_records(urls: str, captions: str) -> list[Record] | None:
@@ -131,7 +142,7 @@ def line_records(urls: str, captions: str) -> list[Record] | None:
     if len(url_lines) != len(caption_lines):
         return None
     return [
-        Record(image_of_url(url.strip()), clean(caption), url.strip())
+        Record(image_of_url(url.strip()), clean(caption.removesuffix("\r")), url.strip())
         for url, caption in zip(url_lines, caption_lines, strict=True)
     ]
 
@@ -149,6 +160,9 @@ def unique_keys(names: Iterable[str]) -> Iterator[str]:
     """
     seen: dict[str, int] = {}
     for name in names:
-        key = safe_key(name)[:70] or "sample"
-        seen[key] = seen.get(key, 0) + 1
-        yield key if seen[key] == 1 else f"{key}_{seen[key]}"
+        base = key = safe_key(name)[:70] or "sample"
+        while key in seen:  # a name may end as a numbered key does: "a", "a_2", "a"
+            seen[base] += 1
+            key = f"{base}_{seen[base]}"
+        seen[key] = 1
+        yield key

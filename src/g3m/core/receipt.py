@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from g3m.core.digest import Digest
+from g3m.core.samples import clean
 from g3m.core.shard import ShardSummary
 
 FORMAT = 1
+
+_Made = TypeVar("_Made")
+_WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading a damaged document may raise."""
 
 Rejected = tuple[str, str, str]
 """Key, reason code and detail of a sample that was not packed."""
@@ -107,7 +112,8 @@ def to_json(document: AssetReceipt | Arrangement | ShardReceipt | Manifest) -> s
     body = {"format": FORMAT, "kind": type(document).__name__, **asdict(document)}
     if isinstance(document, Manifest):
         body["samples"], body["size_bytes"] = document.samples, document.size_bytes
-    return json.dumps(body, indent=1, ensure_ascii=False, default=str) + "\n"
+    # Lone surrogates, which names in a caption file may hold, cannot be written as UTF-8.
+    return clean(json.dumps(body, indent=1, ensure_ascii=False, default=str)) + "\n"
 
 
 def asset_receipt(text: str) -> AssetReceipt | None:
@@ -115,7 +121,7 @@ def asset_receipt(text: str) -> AssetReceipt | None:
     body = _body(text, "AssetReceipt")
     try:
         return None if body is None else _asset(body)
-    except (KeyError, TypeError, ValueError):
+    except _WRONG:
         return None
 
 
@@ -128,12 +134,12 @@ def arrangement(text: str) -> Arrangement | None:
         return Arrangement(
             identity=str(body["identity"]),
             sources={str(name): str(value) for name, value in body["sources"].items()},
-            shards=tuple(PlannedShard(**shard) for shard in body["shards"]),
-            list_size_bytes=int(body["list_size_bytes"]),
+            shards=tuple(_make(PlannedShard, shard) for shard in body["shards"]),
+            list_size_bytes=_whole(body["list_size_bytes"]),
             rejected=_rejected(body["rejected"]),
             form=str(body.get("form", "")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _WRONG:
         return None
 
 
@@ -145,11 +151,11 @@ def shard_receipt(text: str) -> ShardReceipt | None:
             return None
         return ShardReceipt(
             identity=str(body["identity"]),
-            shard=ShardSummary(**body["shard"]),
+            shard=_make(ShardSummary, body["shard"]),
             rejected=_rejected(body["rejected"]),
             notes=_counts(body["notes"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _WRONG:
         return None
 
 
@@ -162,17 +168,17 @@ def manifest(text: str) -> Manifest | None:
         body.pop("samples", None)
         body.pop("size_bytes", None)
         body["assets"] = tuple(_asset(asset) for asset in body["assets"])
-        body["shards"] = tuple(ShardSummary(**shard) for shard in body["shards"])
+        body["shards"] = tuple(_make(ShardSummary, shard) for shard in body["shards"])
         body["rejected"], body["notes"] = _counts(body["rejected"]), _counts(body["notes"])
-        return Manifest(**body)
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return _make(Manifest, body)
+    except _WRONG:
         return None
 
 
 def _body(text: str, kind: str) -> dict[str, Any] | None:
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict) or body.pop("format", None) != FORMAT or body.pop("kind", None) != kind:
         return None
@@ -180,8 +186,26 @@ def _body(text: str, kind: str) -> dict[str, Any] | None:
 
 
 def _asset(body: dict[str, Any]) -> AssetReceipt:
-    digests = tuple(Digest(item["algorithm"], item["hex"]) for item in body["digests"])
-    return AssetReceipt(**{**body, "digests": digests})
+    digests = tuple(Digest.parse(f"{item['algorithm']}:{item['hex']}") for item in body["digests"])
+    return _make(AssetReceipt, {**body, "digests": digests})
+
+
+def _make(kind: type[_Made], values: Mapping[str, Any]) -> _Made:
+    """The value with these fields; TypeError if one that is a text or a whole number holds anything else."""
+    made = kind(**values)
+    for item in fields(made):  # type: ignore[arg-type]  # every kind here is a dataclass
+        value = getattr(made, item.name)
+        if item.type == "int":
+            _whole(value)
+        elif item.type == "str" and not isinstance(value, str):
+            raise TypeError(f"{item.name} is no text")
+    return made
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 def _rejected(items: Iterable[Sequence[str]]) -> tuple[Rejected, ...]:
@@ -189,7 +213,7 @@ def _rejected(items: Iterable[Sequence[str]]) -> tuple[Rejected, ...]:
 
 
 def _counts(items: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): int(count) for name, count in items.items()}
+    return {str(name): _whole(count) for name, count in items.items()}
 
 
 def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from g3m.core.digest import Digest
 from g3m.core.errors import RecipeError
+from g3m.core.secrets import mask
 
 FORMAT = 1
 READERS = ("coco_captions", "localized_narratives", "pairs", "shards")
@@ -25,6 +26,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_HOSTED = re.compile(r"hub://[\w.-]+/[\w.-]+@[0-9a-f]{40}/.+|kaggle://[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +226,9 @@ def _asset(table: _Table) -> Asset:
         table.note("places", "name at least one place")
     for place in places:
         if not place.startswith(SCHEMES):
-            table.note("places", f"{place!r} must begin with one of {' '.join(SCHEMES)}")
+            table.note("places", f"{mask(place)!r} must begin with one of {' '.join(SCHEMES)}")
+        elif not place.startswith("http") and not _HOSTED.fullmatch(place):
+            table.note("places", f"{place!r} must be hub://OWNER/NAME@COMMIT/PATH or kaggle://OWNER/NAME")
     asset = Asset(
         name=table.text("name", required=True, pattern=_FILE),
         places=places,

@@ -53,10 +53,11 @@ def decide(policy: Policy, error: G3MError, history: History, jitter: float) -> 
     if history.empty >= policy.empty_attempts or history.throttled >= policy.throttled_attempts:
         return Verdict(action="drop")
     failures = history.empty + history.throttled
-    if failures == 0:
-        return Verdict(action="again")
-    wait_s = min(policy.first_wait_s * 2 ** (failures - 1), policy.longest_wait_s)
-    wait_s *= 0.5 + jitter / 2
+    wait_s = 0.0
+    if failures > 0:
+        # 2 ** 64 half seconds are above any longest wait, and 2 ** 1024 is no float any more.
+        wait_s = min(policy.first_wait_s * 2.0 ** min(failures - 1, 64), policy.longest_wait_s)
+        wait_s *= 0.5 + jitter / 2
     if isinstance(error, Throttled):
         wait_s = max(wait_s, error.after_s)
     return Verdict(action="again", wait_s=wait_s)

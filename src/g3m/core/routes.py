@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from g3m.core.errors import SettingsError
@@ -106,7 +107,7 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if host in LOOPBACK or host.startswith("127.") or _excluded(host, _variable(variables, "no_proxy")):
+    if _is_loopback(host) or _excluded(host, _variable(variables, "no_proxy")):
         return ""
     proxy = _variable(variables, f"{parts.scheme}_proxy") or _variable(variables, "all_proxy")
     if not proxy:
@@ -122,6 +123,13 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str:
             hint=("use http://, https:// or socks5h://", "请使用 http://、https:// 或 socks5h://"),
         )
     return f"{known[scheme.lower()]}://{rest}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host in LOOPBACK or ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, and be it 127.example.org
 
 
 def _variable(variables: Mapping[str, str], name: str) -> str:

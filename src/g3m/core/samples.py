@@ -157,11 +157,11 @@ def coco_drafts(document: Any, split: str, *, extra: bool = True, file: str = ""
     `split` as in NXTP, then (with `extra`) image_id, captions, license and flickr_url.
     """
     try:
-        images = sorted(document["images"])
+        images = sorted((int(i), str(name), licence, url) for i, name, licence, url in document["images"])
         captions: dict[int, list[str]] = {}
         for image_id, caption in document["annotations"]:
             captions.setdefault(image_id, []).append(clean(caption.strip()))
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise BadArchive(f"{file}: not a COCO captions file ({error!r})") from None
     for ordinal, (image_id, file_name, licence, flickr_url) in enumerate(images):
         own = captions.get(image_id, [])
@@ -184,7 +184,10 @@ def narrative_drafts(lines: Iterable[tuple[int, bytes]], *, number_repeats: bool
         place = (offset, len(raw))
         try:
             record = json.loads(raw)
-            image_id, text = str(record["image_id"]), clean(str(record["caption"]))
+            image_id, caption = record["image_id"], record["caption"]
+            if not isinstance(image_id, (str, int)) or not isinstance(caption, str):
+                raise TypeError("no text")
+            image_id, text = str(image_id), clean(caption)
         except (ValueError, KeyError, TypeError, RecursionError):
             yield Draft(ordinal, f"line-{ordinal + 1}", "", "", {}, "bad_record", place)
             continue

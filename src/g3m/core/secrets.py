@@ -8,7 +8,7 @@ query: signed links carry their signature there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -49,7 +49,10 @@ class Token:
 
     def header_for(self, url: str) -> Secret | None:
         """The `Authorization` value if the URL is the token's own host over TLS (or loopback)."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None
         if parts.netloc not in self.hosts and parts.hostname not in self.hosts:
             return None
         if parts.scheme != "https" and parts.hostname not in LOOPBACK:
@@ -69,7 +72,11 @@ def mask(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "(unreadable address)"
-    query = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    # Names stay encoded: decoded they could hold line ends. A bare word may itself be the secret.
+    query = "&".join(
+        f"{name}=***" if equals else "***"
+        for name, equals, _ in (pair.partition("=") for pair in parts.query.split("&") if pair)
+    )
     host = f"[{host}]" if ":" in host else host
     return urlunsplit(SplitResult(parts.scheme, host + port, parts.path, query, ""))
 

@@ -8,12 +8,14 @@ user's config file, and that over the default. Reading variables and files is th
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from g3m.core.errors import SettingsError
 from g3m.core.routes import HUB_ENDPOINT, KAGGLE_ENDPOINT, Endpoints, Mirror
+from g3m.core.secrets import mask
 
 Value = str | int | float | bool | tuple[str, ...]
 
@@ -29,6 +31,7 @@ class Option:
     variable: str = ""
     choices: tuple[str, ...] = ()
     least: float = 0
+    most: float = math.inf
 
 
 OPTIONS = (
@@ -72,6 +75,7 @@ OPTIONS = (
         default=-1.0,
         flag="--max-rejected",
         least=-1,
+        most=1,
         help="Share of rejected samples (0 to 1) above which a dataset fails; the recipe's by default.",
     ),
     Option(
@@ -210,8 +214,16 @@ def _convert(option: Option, value: Any, origin: str) -> Value:
         raise SettingsError(f"{where}: must be a list of texts")
     if isinstance(default, (int, float)):
         return _number(option, value, where)
+    return _text(option, value, where)
+
+
+def _text(option: Option, value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{where}: must be text, not {type(value).__name__}")
+    if option.default and not value:
+        raise SettingsError(f"{where}: must be a text that is not empty")
+    if option.name.endswith("_endpoint") and not value.startswith(("https://", "http://")):
+        raise SettingsError(f"{where}: must be an address that begins with https:// or http://")
     if option.choices and value not in option.choices:
         raise SettingsError(
             f"{where}: must be one of {', '.join(c for c in option.choices if c)}, not {value!r}"
@@ -222,10 +234,14 @@ def _convert(option: Option, value: Any, origin: str) -> Value:
 def _number(option: Option, value: Any, where: str) -> int | float:
     try:
         number = int(value) if isinstance(option.default, int) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SettingsError(f"{where}: must be a number, not {value!r}") from None
-    if isinstance(value, bool) or number < option.least:
-        raise SettingsError(f"{where}: must be a number from {option.least:g} up, not {value!r}")
+    if isinstance(value, float) and number != value:  # also NaN, which equals nothing
+        raise SettingsError(f"{where}: must be a whole number, not {value!r}")
+    # Written so that NaN, which is neither below nor above, is refused.
+    if isinstance(value, bool) or not option.least <= number <= option.most:
+        bounds = f"from {option.least:g} " + (f"to {option.most:g}" if option.most < math.inf else "up")
+        raise SettingsError(f"{where}: must be a number {bounds}, not {value!r}")
     return number
 
 
@@ -243,6 +259,6 @@ def _mirrors(value: Any, origin: str) -> tuple[Mirror, ...]:
             raise SettingsError(f"{where}: prefix is a text, places a list of at least one text")
         for text in (prefix, *places):
             if not text.startswith(("https://", "http://")):
-                raise SettingsError(f"{where}: {text!r} must begin with https:// or http://")
+                raise SettingsError(f"{where}: {mask(text)!r} must begin with https:// or http://")
         mirrors.append(Mirror(prefix, tuple(places)))
     return tuple(mirrors)

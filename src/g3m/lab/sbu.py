@@ -190,8 +190,8 @@ def _write_url_records(archive: zipfile.ZipFile, pairs: list[_Pair]) -> None:
 
 def _write_parquet(archive: zipfile.ZipFile, pairs: list[_Pair]) -> None:
     """Form 8: one table with the image bytes in it."""
-    import pyarrow  # type: ignore[import-untyped]  # heavy and optional: only this form needs it
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow  # heavy and optional: only this form needs it
+    import pyarrow.parquet
 
     columns = {
         "key": [pair.key for pair in pairs],

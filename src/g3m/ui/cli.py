@@ -10,7 +10,6 @@ import json as jsonlib
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,18 +18,16 @@ import click
 from g3m import __version__
 from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
 from g3m.core.recipe import suggest
-from g3m.ui.options import Context, command_line, config_files, open_context, setting_flags, stop_on_signals
+from g3m.ui.options import Context, config_files, open_context, setting_flags
+from g3m.ui.watch import watched
 from g3m.ui.words import Speaker, language
 
 if TYPE_CHECKING:
-    from g3m.core.events import Event
     from g3m.core.plan import Plan
     from g3m.core.receipt import Manifest
-    from g3m.runners.base import Summary
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 OUTPUT_SCHEMA = 1
-NETWORK = ("root", "offline", "lang")
 EXAMPLES = """\b
 Examples:
   g3m demo                           see the whole way on this machine, offline
@@ -91,7 +88,7 @@ def main() -> None:
         sys.exit(141)
     except G3MError as error:
         _show_error(error)
-        sys.exit(getattr(error, "signal_code", error.exit_code))
+        sys.exit(error.exit_code)
 
 
 def _show_error(error: G3MError) -> None:
@@ -209,39 +206,14 @@ def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: boo
     if dry_run:
         _show_plan(context, _resolve(names, context, estimate=True))
         return
-    with stop_on_signals(context) as stopper:
-        try:
-            from g3m.ui.terms import agree
+    from g3m.runners.run import get_in
+    from g3m.ui.terms import agree
 
-            agree(context.session.recipes.expand(names), context, ask=not yes)
-            summary = _get(names, context)
-        except Interrupted as error:
-            _stopped(context, error, stopper.number)
+    with watched(context) as watch:
+        agree(context.session.recipes.expand(names), context, ask=not yes)
+        summary = get_in(names, context.session, watch.sinks)
     for name, body in summary.manifests.items():
         _show_dataset(context, name, body)
-
-
-def _get(names: tuple[str, ...], context: Context) -> Summary:
-    from g3m.runners.run import get_in
-    from g3m.ui.logs import JsonLines, LogFiles
-    from g3m.ui.terminal import progress
-
-    with (
-        closing(LogFiles(context.session.store.work)) as files,
-        progress(quiet=context.quiet or context.json) as show,
-    ):
-        sinks: list[Callable[[Event], None]] = [files, show]
-        if context.json:
-            sinks.append(JsonLines(lambda line: click.echo(line, nl=False)))
-        return get_in(names, context.session, sinks)
-
-
-def _stopped(context: Context, error: Interrupted, number: int) -> None:
-    """Say how to continue, and leave with the signal's code."""
-    context.tell(context.speaker.say("stopped", at=""))
-    context.tell(f"  {command_line()}")
-    error.signal_code = 128 + number if number else error.exit_code  # type: ignore[attr-defined]
-    raise error
 
 
 def _show_dataset(context: Context, name: str, body: Manifest) -> None:
@@ -272,14 +244,10 @@ def _show_dataset(context: Context, name: str, body: Manifest) -> None:
 def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: bool, **flags: Any) -> None:
     """Hash the shards and compare them with the manifest; exit 7 if something differs."""
     from g3m.runners.run import verify_in
-    from g3m.ui.terminal import progress
 
     context = open_context(flags, json=json, quiet=quiet)
-    with stop_on_signals(context) as stopper, progress(quiet=quiet or json) as show:
-        try:
-            report = verify_in(names, context.session, [show], deep=deep, repair=repair)
-        except Interrupted as error:
-            _stopped(context, error, stopper.number)
+    with watched(context) as watch:
+        report = verify_in(names, context.session, watch.sinks, deep=deep, repair=repair)
     if json:
         findings = [finding.to_dict() for finding in report.findings]
         repaired = [finding.to_dict() for finding in report.repaired]

@@ -1,15 +1,11 @@
-"""From a command line to a session: flags made from the table of settings, layers merged, signals."""
+"""From a command line to a session: flags made from the table of settings, layers merged."""
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CONFIG_NAME = "g3m.toml"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def setting_flags(*names: str) -> Callable[[Command], Command]:
@@ -95,38 +90,3 @@ def open_context(flags: Mapping[str, Any], *, json: bool = False, quiet: bool = 
 
     settings = load_settings(flags)
     return Context(open_session(settings), Speaker(language(settings.lang, os.environ)), json, quiet)
-
-
-@dataclass(slots=True)
-class Stopper:
-    """Which signal asked to stop, if any."""
-
-    number: int = 0
-
-
-@contextmanager
-def stop_on_signals(context: Context) -> Iterator[Stopper]:
-    """The first Ctrl-C, SIGTERM or SIGUSR1 asks the run to stop; the second ends the process."""
-    stopper = Stopper()
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if stopper.number:
-            os._exit(128 + number)
-        stopper.number = number
-        context.session.stop.set()
-        context.tell("\n" + context.speaker.say("stopping"))
-
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield stopper
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def command_line() -> str:
-    """The command that was typed, to be shown as the one that continues."""
-    import shlex
-
-    name = Path(sys.argv[0]).name
-    return shlex.join(["g3m" if name == "__main__.py" else name, *sys.argv[1:]])

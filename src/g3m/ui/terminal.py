@@ -5,6 +5,7 @@ Not a terminal: dated lines (ui/logs.py). Both are folds of the same events.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Event], None]]:
     """A sink that shows a run on stderr, as that is able to show it."""
     if quiet:
         yield lambda _: None
-    elif click.get_text_stream("stderr").isatty():
+    elif sys.stderr.isatty():
         yield from _live()
     else:
         yield Dated(lambda line: click.echo(line, err=True, nl=False))

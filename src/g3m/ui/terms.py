@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 import click
@@ -29,7 +30,7 @@ def agree(recipes: Sequence[Recipe], context: Context, *, ask: bool) -> None:
         head = speaker.say("terms", name=recipe.name, licence=recipe.licence)
         click.echo(f"{head}\n{_indent(terms)}\n", err=True)
     click.echo(speaker.say("terms-voluntary"), err=True)
-    interactive = all(click.get_text_stream(name).isatty() for name in ("stdin", "stderr"))
+    interactive = sys.stdin.isatty() and sys.stderr.isatty()
     if ask and interactive and not click.confirm(speaker.say("proceed"), default=True, err=True):
         raise Refused(speaker.say("declined"))
     context.session.store.prepare()

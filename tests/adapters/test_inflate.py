@@ -1,0 +1,223 @@
+"""adapters/inflate.py: gzip is undone completely or not at all, with isal and with zlib alike."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import importlib
+import os
+import random
+import resource
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from g3m.adapters.inflate import RATIO_FLOOR_BYTES, inflate
+from g3m.core.errors import BadArchive, G3MError, NoSpace, NotWritable, StorageError
+
+REAL = Path(__file__).parents[3] / "shared" / "realdata" / "odd_tars" / "testdata"
+LIMIT_BYTES = 2**30
+
+PLAIN = random.Random(3).randbytes(4000) + b"captions " * 3000
+PACKED = gzip.compress(PLAIN, mtime=0)
+
+
+@pytest.fixture(params=["isal", "zlib"], autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run each test with the fast engine and as if it were not installed."""
+    if request.param == "zlib":
+        monkeypatch.setitem(sys.modules, "isal.igzip", None)
+    else:
+        importlib.import_module("isal.igzip")  # that it is there is part of the test
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that Hypothesis may use again and again."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def undone(folder: Path, packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """The unpacked bytes; whatever happens, nothing of the target is left for the next time."""
+    source, target = folder / "a.gz", folder / "a"
+    source.write_bytes(packed)
+    size_bytes = inflate(source, target, limit_bytes=limit_bytes)
+    content = target.read_bytes()
+    target.unlink()
+    assert size_bytes == len(content)
+    return content
+
+
+members = st.lists(
+    st.tuples(st.binary(max_size=300), st.integers(1, 3000), st.integers(0, 9)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(content=members, zeros=st.integers(0, 700))
+def test_gzip_is_undone(folder: Path, content: list[tuple[bytes, int, int]], zeros: int) -> None:
+    """One or more members of any level, with zeros behind them, give all their bytes."""
+    packed = b"".join(gzip.compress(data * count, level) for data, count, level in content)
+    expected = b"".join(data * count for data, count, _ in content)
+    assert undone(folder, packed + bytes(zeros)) == expected
+
+
+@pytest.mark.parametrize("path", sorted(REAL.glob("*.tgz")), ids=lambda path: path.name)
+def test_real_archives_are_undone(tmp_path: Path, path: Path) -> None:
+    """A tar.gz of another program (where the collection is at hand) gives what gzip makes of it."""
+    assert undone(tmp_path, path.read_bytes()) == gzip.decompress(path.read_bytes())
+
+
+def test_every_cut_is_an_error(tmp_path: Path) -> None:
+    """A gzip cut at any of 300 places is an error, and so is a second member that is cut."""
+    for place in random.Random(1).sample(range(len(PACKED)), 300):
+        for packed in (PACKED[:place], PACKED + PACKED[: place or 1]):
+            with pytest.raises(BadArchive, match=r"a\.gz: "):
+                undone(tmp_path, packed)
+            assert not (tmp_path / "a").exists()
+
+
+def test_every_flip_is_an_error_or_harmless(tmp_path: Path) -> None:
+    """A flipped bit is an error, unless it is in the header's time, flags or system."""
+    bits = random.Random(2).sample(range(len(PACKED) * 8), 300)
+    for bit in [*bits, *range(12 * 8), *range(len(PACKED) * 8 - 64, len(PACKED) * 8)]:
+        flipped = bytearray(PACKED)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            assert undone(tmp_path, bytes(flipped)) == PLAIN
+            assert 3 <= bit // 8 < 10
+        except BadArchive:
+            assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"<html>",
+        bytes(600),
+        PACKED + b"junk",
+        PACKED + bytes(20) + b"j",
+        PACKED + b"\x1f",
+        PACKED + PLAIN,
+        zlib.compress(PLAIN),
+    ],
+    ids=["empty", "html", "zeros", "junk", "junk behind zeros", "one byte", "plain bytes", "zlib"],
+)
+def test_what_is_not_gzip_to_the_end_is_an_error(tmp_path: Path, packed: bytes) -> None:
+    """Other content, in the place of gzip or behind it, is an error and leaves no file."""
+    with pytest.raises(BadArchive, match=r"a\.gz: "):
+        undone(tmp_path, packed)
+    assert not (tmp_path / "a").exists()
+
+
+def test_bombs_stop_early(tmp_path: Path) -> None:
+    """More than 1000 times the source is an error; a small file may grow by any ratio."""
+    small = gzip.compress(bytes(RATIO_FLOOR_BYTES))
+    assert len(undone(tmp_path, small)) == RATIO_FLOOR_BYTES
+    bomb = gzip.compress(bytes(4 * RATIO_FLOOR_BYTES))
+    with pytest.raises(BadArchive, match="unpacks to more than"):
+        undone(tmp_path, bomb)
+
+
+def test_the_limit_holds_to_the_byte(tmp_path: Path) -> None:
+    """`limit_bytes` is the largest size that is allowed."""
+    assert undone(tmp_path, PACKED, len(PLAIN)) == PLAIN
+    with pytest.raises(BadArchive, match=f"more than {len(PLAIN) - 1} bytes"):
+        undone(tmp_path, PACKED, len(PLAIN) - 1)
+
+
+def test_progress_counts_bytes_of_the_source(tmp_path: Path) -> None:
+    """Progress rises to the size of the source, and what it raises ends the work."""
+    source = tmp_path / "a.gz"
+    source.write_bytes(gzip.compress(random.Random(4).randbytes(3 * 2**20)))
+    seen: list[int] = []
+    inflate(source, tmp_path / "a", limit_bytes=LIMIT_BYTES, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == source.stat().st_size
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        inflate(source, tmp_path / "b", limit_bytes=LIMIT_BYTES, progress=stop)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_full_disk_is_no_space(tmp_path: Path) -> None:
+    """A write that the system refuses for size is NoSpace, and the partial file is removed."""
+    (tmp_path / "a.gz").write_bytes(gzip.compress(random.Random(5).randbytes(3 * 2**20)))
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20 + 5, allowed[1]))
+    try:
+        with pytest.raises(NoSpace, match=str(tmp_path / "a")):
+            inflate(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "kind"),
+    [
+        ("write", errno.ENOSPC, NoSpace),
+        ("write", errno.EIO, StorageError),
+        ("fsync", errno.EDQUOT, NoSpace),
+    ],
+)
+def test_a_failing_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, kind: type[G3MError]
+) -> None:
+    """Errors of write and fsync become errors of the tree that name the target."""
+    (tmp_path / "a.gz").write_bytes(PACKED)
+
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(kind, match=f"{tmp_path / 'a'}: {os.strerror(number)}"):
+        inflate(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES)
+    assert not (tmp_path / "a").exists()
+
+
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that takes fewer bytes than it is given changes nothing."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:1000]))
+    assert undone(tmp_path, PACKED) == PLAIN
+
+
+def test_an_existing_target_is_left_alone(tmp_path: Path) -> None:
+    """A target that is there already, or a link in its place, is an error and stays as it was."""
+    (tmp_path / "a.gz").write_bytes(PACKED)
+    (tmp_path / "a").write_bytes(b"mine")
+    (tmp_path / "b").symlink_to(tmp_path / "c")
+    for name in ("a", "b"):
+        with pytest.raises(StorageError, match="File exists"):
+            inflate(tmp_path / "a.gz", tmp_path / name, limit_bytes=LIMIT_BYTES)
+    assert (tmp_path / "a").read_bytes() == b"mine"
+    assert not (tmp_path / "c").exists()
+
+
+def test_places_that_cannot_be_used_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing source, and a folder that may not be written, are told apart."""
+    with pytest.raises(StorageError, match=r"none\.gz: cannot be read"):
+        inflate(tmp_path / "none.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "a.gz").write_bytes(PACKED)
+
+    def refusing(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refusing)  # root may write anywhere
+    with pytest.raises(NotWritable):
+        inflate(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES)

@@ -1,0 +1,288 @@
+"""core/receipt.py: proofs that can be read again, and never trusted when they cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from g3m.core.digest import Digest
+from g3m.core.receipt import (
+    Arrangement,
+    AssetReceipt,
+    Manifest,
+    PlannedShard,
+    ShardReceipt,
+    add_counts,
+    arrangement,
+    asset_receipt,
+    count_reasons,
+    manifest,
+    shard_receipt,
+    to_json,
+)
+from g3m.core.shard import ShardSummary
+
+Document = AssetReceipt | Arrangement | ShardReceipt | Manifest
+READERS: dict[type, Callable[[str], Document | None]] = {
+    AssetReceipt: asset_receipt,
+    Arrangement: arrangement,
+    ShardReceipt: shard_receipt,
+    Manifest: manifest,
+}
+
+texts = st.text(max_size=8)
+numbers = st.integers(0, 2**45)
+counts = st.dictionaries(texts, numbers, max_size=3)
+digests = st.lists(
+    st.builds(Digest, st.just("sha256"), st.text("0123456789abcdef", min_size=64, max_size=64))
+    | st.builds(Digest, st.just("md5"), st.text("0123456789abcdef", min_size=32, max_size=32)),
+    max_size=2,
+).map(tuple)
+assets = st.builds(
+    AssetReceipt, id=texts, name=texts, size_bytes=numbers, digests=digests, proof=texts, path=texts
+)
+summaries = st.builds(ShardSummary, texts, numbers, numbers, texts)
+rejected = st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple)
+arrangements = st.builds(
+    Arrangement,
+    identity=texts,
+    sources=st.dictionaries(texts, texts, max_size=3),
+    shards=st.lists(
+        st.builds(PlannedShard, name=texts, offset_bytes=numbers, samples=numbers), max_size=3
+    ).map(tuple),
+    list_size_bytes=numbers,
+    rejected=rejected,
+    form=texts,
+)
+shard_receipts = st.builds(ShardReceipt, identity=texts, shard=summaries, rejected=rejected, notes=counts)
+manifests = st.builds(
+    Manifest,
+    dataset=texts,
+    title=texts,
+    folder=texts,
+    identity=texts,
+    parity=st.sampled_from(["none", "nxtp"]),
+    licence=texts,
+    homepage=texts,
+    assets=st.lists(assets, max_size=2).map(tuple),
+    shards=st.lists(summaries, max_size=3).map(tuple),
+    rejected=counts,
+    notes=counts,
+    expected_samples=st.none() | numbers,
+    expected_source=texts,
+    form=texts,
+)
+documents = st.one_of(assets, arrangements, shard_receipts, manifests)
+
+EXAMPLES: list[Document] = [
+    AssetReceipt(id="0123", name="a.zip", size_bytes=5, digests=(Digest("md5", "0" * 32),), proof="recipe"),
+    Arrangement(
+        identity="id",
+        sources={"a.zip": "asset:0123"},
+        shards=(PlannedShard(name="00000.tar", offset_bytes=0, samples=2),),
+        list_size_bytes=99,
+        rejected=(("k", "no_caption", "a.jpg"),),
+    ),
+    ShardReceipt(identity="id", shard=ShardSummary("00000.tar", 2, 10240, "f" * 64), notes={"gray": 1}),
+    Manifest(
+        dataset="toy",
+        title="t",
+        folder="toy/toy",
+        identity="id",
+        parity="none",
+        licence="CC0",
+        homepage="",
+        assets=(AssetReceipt(id="0", name="a", size_bytes=5, digests=(), proof="first use"),),
+        shards=(ShardSummary("00000.tar", 2, 10240, "f" * 64), ShardSummary("00001.tar", 3, 20480, "e" * 64)),
+        rejected={"no_caption": 1},
+        notes={},
+    ),
+]
+
+
+@given(documents)
+def test_documents_are_read_as_they_were_written(document: Document) -> None:
+    """Each document comes back equal through its JSON, the same text each time, and as no other kind."""
+    text = to_json(document)
+    assert text.endswith("}\n")
+    assert to_json(document) == text
+    for kind, reader in READERS.items():
+        assert reader(text) == (document if kind is type(document) else None)
+
+
+@given(documents, st.data())
+def test_a_cut_document_is_absent(document: Document, data: st.DataObject) -> None:
+    """A document that was written in part is as good as none."""
+    text = to_json(document)
+    cut = data.draw(st.integers(0, len(text) - 3))
+    assert READERS[type(document)](text[:cut]) is None
+
+
+@given(documents, st.data(), st.text(max_size=5))
+def test_no_damage_raises(document: Document, data: st.DataObject, patch: str) -> None:
+    """Any stretch of the text replaced by anything: the answer is a document or None, never an exception."""
+    text = to_json(document)
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 20)))
+    for reader in READERS.values():
+        found = reader(text[:start] + patch + text[end:])
+        assert found is None or isinstance(found, type(document))
+
+
+@given(st.text(max_size=40) | st.binary(max_size=40).map(lambda data: data.decode("latin-1")))
+def test_foreign_text_is_no_receipt(text: str) -> None:
+    """A file that is something else counts as absent."""
+    assert [reader(text) for reader in READERS.values()] == [None] * 4
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"format": ' + "9" * 5000 + "}"])
+def test_a_bottomless_text_is_no_receipt(text: str) -> None:
+    """Nesting or numbers beyond Python's limits count as absent, too."""
+    # defect reported: RecursionError
+    assert [reader(text) for reader in READERS.values()] == [None] * 4
+
+
+def paths(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to each value inside a JSON document."""
+    found = [way] if way else []
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, inner in pairs:
+        found += paths(inner, (*way, step))
+    return found
+
+
+def with_value(body: Any, way: tuple[Any, ...], value: Any) -> str:
+    *steps, last = way
+    place = body
+    for step in steps:
+        place = place[step]
+    place[last] = value
+    return json.dumps(body)
+
+
+PLACES = [
+    (number, way) for number, document in enumerate(EXAMPLES) for way in paths(json.loads(to_json(document)))
+]
+
+
+@pytest.mark.parametrize("value", [None, -1, 1.5, True, "x", [], {}, [[]], [{}], {"a": None}], ids=repr)
+def test_no_wrong_value_raises(value: Any) -> None:
+    """Whatever stands in place of any value of any document, reading it raises nothing."""
+    for number, way in PLACES:
+        text = with_value(json.loads(to_json(EXAMPLES[number])), way, value)
+        for reader in READERS.values():
+            found = reader(text)
+            assert found is None or isinstance(found, type(EXAMPLES[number]))
+
+
+def test_endless_numbers_are_no_receipt() -> None:
+    """Infinity, which Python's json reads, is no size."""
+    # defect reported: OverflowError
+    for number, way in PLACES:
+        text = with_value(json.loads(to_json(EXAMPLES[number])), way, float("inf"))
+        READERS[type(EXAMPLES[number])](text)
+
+
+@pytest.mark.parametrize("value", ["5", None, 1.5, [], {}], ids=repr)
+def test_a_count_that_is_no_whole_number_makes_a_receipt_absent(value: Any) -> None:
+    """Sizes and counts are whole numbers: a receipt with another type there is not trusted."""
+    # defect reported
+    for number, way in PLACES:
+        if way[-1] in ("size_bytes", "samples", "offset_bytes", "list_size_bytes") and (number, len(way)) != (
+            3,
+            1,
+        ):
+            text = with_value(json.loads(to_json(EXAMPLES[number])), way, value)
+            assert READERS[type(EXAMPLES[number])](text) is None, (way, text)
+
+
+@pytest.mark.parametrize(
+    "digest", [{"algorithm": "sha1", "hex": "0" * 40}, {"algorithm": "md5", "hex": "zz"}]
+)
+def test_a_digest_that_cannot_be_makes_a_receipt_absent(digest: dict[str, str]) -> None:
+    """A digest is checked as a recipe's is: else it would raise where it is compared, much later."""
+    # defect reported
+    body = json.loads(to_json(EXAMPLES[0]))
+    assert asset_receipt(with_value(body, ("digests",), [digest])) is None
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_other_formats_and_kinds_are_absent(number: int) -> None:
+    """A document of another format number, without one, or of another kind is not guessed at."""
+    document = EXAMPLES[number]
+    read = READERS[type(document)]
+    body = json.loads(to_json(document))
+    assert read(json.dumps(body)) == document
+    for key, value in (("format", 2), ("format", "1"), ("format", None), ("kind", "Other"), ("kind", None)):
+        assert read(json.dumps({**body, key: value})) is None
+    for key in ("format", "kind"):
+        assert read(json.dumps({name: value for name, value in body.items() if name != key})) is None
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_required_keys_are_required(number: int) -> None:
+    """Without any key that has no default the document is absent."""
+    document = EXAMPLES[number]
+    body = json.loads(to_json(document))
+    for way in [way for place, way in PLACES if place == number and len(way) == 1]:
+        if way[0] not in ("path", "form", "expected_samples", "expected_source", "samples", "size_bytes") or (
+            way[0] == "size_bytes" and number == 0
+        ):
+            text = json.dumps({name: value for name, value in body.items() if name != way[0]})
+            assert READERS[type(document)](text) is None, way
+
+
+def test_names_of_any_script_can_be_written() -> None:
+    """A rejected name with lone surrogates, as a caption file may hold it, gives a text that a file can take."""
+    # defect reported: UnicodeEncodeError
+    odd = ShardReceipt(
+        identity="id",
+        shard=ShardSummary("0.tar", 1, 1, "f"),
+        rejected=(("k", "missing_image", "\ud800漢.jpg"),),
+    )
+    text = to_json(odd)
+    assert "漢" in text or "\\u6f22" in text
+    assert shard_receipt(text.encode("utf-8").decode("utf-8")) is not None
+
+
+def test_documents_hold_no_times_and_read_well() -> None:
+    """The text is indented, in a fixed order, says format and kind first, and keeps other scripts readable."""
+    text = to_json(AssetReceipt(id="1", name="漢.zip", size_bytes=5, digests=(), proof="hub"))
+    assert text.startswith('{\n "format": 1,\n "kind": "AssetReceipt",\n "id": "1",\n "name": "漢.zip",')
+
+
+def test_a_manifest_adds_up() -> None:
+    """Samples and bytes are those of the shards, also in its JSON, where a reader's copy is not believed."""
+    document = EXAMPLES[3]
+    assert isinstance(document, Manifest)
+    assert (document.samples, document.size_bytes) == (5, 30720)
+    body = json.loads(to_json(document))
+    assert (body["samples"], body["size_bytes"]) == (5, 30720)
+    read = manifest(json.dumps({**body, "samples": 999}))
+    assert read == document
+    assert isinstance(EXAMPLES[1], Arrangement)
+    assert EXAMPLES[1].samples == 2
+
+
+@given(rejected)
+def test_reasons_are_counted(items: tuple[tuple[str, str, str], ...]) -> None:
+    """Every rejected sample counts once for its reason, and reasons stand in order."""
+    found = count_reasons(items)
+    assert sum(found.values()) == len(items)
+    assert list(found) == sorted({reason for _, reason, _ in items})
+    assert all(found[name] == [reason for _, reason, _ in items].count(name) for name in found)
+
+
+@given(st.lists(counts, max_size=4))
+def test_counts_are_added_by_name(parts: list[dict[str, int]]) -> None:
+    """The sum has each name once, in order, and leaves its parts alone."""
+    before = [dict(part) for part in parts]
+    total = add_counts(parts)
+    assert total == {name: sum(part.get(name, 0) for part in parts) for name in sorted(set().union(*parts))}
+    assert list(total) == sorted(total)
+    assert parts == before
