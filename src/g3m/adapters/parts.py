@@ -7,25 +7,32 @@ The order makes a kill or a power cut harmless: bytes are synced before the reco
 written, and the record is synced before more bytes are claimed. On resuming, every claimed piece is
 read once: its crc32 proves the disk, and the same read feeds the digest of the whole file. A line that
 is torn or wrong ends the journal; what lies behind it in the part is cut off.
+
+A run writes its own name into the journal when it begins. Whoever finds the journal longer or shorter
+than he left it knows that another run is at work on the same file, and gives way.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from g3m.core.digest import Digest, Hasher, disagreement
-from g3m.core.errors import storage_error
+from g3m.core.errors import Locked, storage_error
 
 FORMAT = 1
 FLUSH_BYTES = 8 * 2**20
 FLUSH_S = 2.0
 _READ_BYTES = 2**20
+
+Record = dict[str, Any]
 
 
 class Part:
@@ -37,13 +44,15 @@ class Part:
         # md5 costs as much as sha256: only where it is pinned, or may come with the answer.
         self._algorithms = {digest.algorithm for digest in digests} or {"md5"}
         self._size_bytes = size_bytes
-        self._identity = {
+        self._identity: Record = {
             "format": FORMAT,
             "size_bytes": size_bytes,
             "digests": sorted(str(digest) for digest in digests),
         }
+        self._run: Record = {"run": secrets.token_hex(8)}
         self._file = -1
         self._journal = -1
+        self._journal_bytes = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -53,96 +62,98 @@ class Part:
         self.announced_bytes: int | None = None
         """The size of the whole as a place announced it."""
         self._hasher = Hasher(self._algorithms, size_bytes=self._size_bytes)
+        self._pieces: list[Record] = []
         self._piece_start = 0
         self._piece_crc = 0
         self._flushed_s = time.monotonic()
 
     def restore(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Open the part, trust what the journal proves, cut off the rest; returns the bytes kept."""
-        try:
+        with self._mapped():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-            self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise storage_error(error, self.path) from error
-        lines = self._journal_path.read_bytes().split(b"\n")
-        records = [record for record in map(_parse, lines) if record is not None]
-        torn = len(records) != len(lines) - 1
-        if not records or records[0] != self._identity:
-            self.restart()
-            return 0
-        whole = True
-        for record in records[1:]:
-            whole = whole and self._restore_record(record, progress)
-        if torn or not whole:
-            self._rewrite_journal()
-        os.ftruncate(self._file, self.position)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._reset()
+            records = _records(self._journal_path)
+            if next(records, None) == self._identity:
+                for record in records:
+                    if not self._believe(record, progress):
+                        break
+            os.ftruncate(self._file, self.position)
+            self._write_journal()
         return self.position
 
-    def _restore_record(self, record: dict[str, Any], progress: Callable[[int], None]) -> bool:
+    def _believe(self, record: Record, progress: Callable[[int], None]) -> bool:
+        """Take one record over if it is true; False ends the journal."""
+        if "run" in record:
+            return True
         place = str(record.get("place", ""))
         if "etag" in record:
-            self.places[place] = str(record["etag"])
             size = record.get("size_bytes")
+            self.places[place] = str(record["etag"])
             self.announced_bytes = size if isinstance(size, int) else None
             return True
-        length, crc = record.get("length"), record.get("crc32")
+        length = record.get("length")
         if record.get("offset") != self.position or not isinstance(length, int) or length <= 0:
             return False
-        hasher, actual, offset = self._hasher, 0, self.position
-        saved = hasher.copy()
+        hasher, crc, offset = self._hasher.copy(), 0, self.position
         while offset < self.position + length:
             data = os.pread(self._file, min(_READ_BYTES, self.position + length - offset), offset)
             if not data:
-                break
-            actual = zlib.crc32(data, actual)
+                return False
+            crc = zlib.crc32(data, crc)
             hasher.update(data)
             offset += len(data)
             progress(offset)
-        if offset != self.position + length or actual != crc:
-            self._hasher = saved
+        if crc != record.get("crc32"):
             return False
-        self.position = self._piece_start = offset
+        self._hasher, self.position, self._piece_start = hasher, offset, offset
+        self._pieces.append(record)
         self.places.setdefault(place, "")
         return True
 
-    def _rewrite_journal(self) -> None:
-        """Keep one record for the proven prefix, so that a torn line does not hide later ones."""
-        places, position = self.places, self.position
-        crc = 0
-        for offset in range(0, position, _READ_BYTES):
-            crc = zlib.crc32(os.pread(self._file, min(_READ_BYTES, position - offset), offset), crc)
-        os.ftruncate(self._journal, 0)
-        self._append(self._identity)
-        for place, etag in places.items():
-            self._append({"place": place, "etag": etag, "size_bytes": self.announced_bytes})
-        if position:
-            last = next(reversed(places), "")
-            self._append({"offset": 0, "length": position, "crc32": crc, "place": last})
-        os.fdatasync(self._journal)
+    def _write_journal(self) -> None:
+        """A journal of what is known now, put in place of the old one whole."""
+        places = [self._place_record(place, etag) for place, etag in self.places.items()]
+        lines = [_line(record) for record in (self._identity, *places, *self._pieces, self._run)]
+        temporary = self._journal_path.with_suffix(".journal.tmp")
+        journal = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o644
+        )
+        try:
+            for line in lines:
+                os.write(journal, line)
+            os.fsync(journal)
+            os.replace(temporary, self._journal_path)
+            _sync_folder(self.path.parent)
+        except OSError:
+            os.close(journal)
+            raise
+        if self._journal >= 0:
+            os.close(self._journal)
+        self._journal, self._journal_bytes = journal, sum(map(len, lines))
+
+    def _place_record(self, place: str, etag: str) -> Record:
+        return {"place": place, "etag": etag, "size_bytes": self.announced_bytes}
 
     def restart(self) -> None:
         """Forget everything: the next byte is the first of the file."""
-        try:
+        with self._mapped():
             self._reset()
-            os.ftruncate(self._journal, 0)
+            self._write_journal()
             os.ftruncate(self._file, 0)
-            self._append(self._identity)
-            os.fdatasync(self._journal)
-        except OSError as error:
-            raise storage_error(error, self.path) from error
 
     def begin(self, place: str, etag: str, size_bytes: int | None) -> None:
         """Say where the following bytes come from, with its validator and the size it announced."""
         self.flush(place)
         if self.places.get(place) != etag or self.announced_bytes != size_bytes:
             self.places[place], self.announced_bytes = etag, size_bytes
-            self._append({"place": place, "etag": etag, "size_bytes": size_bytes})
+            with self._mapped():
+                self._append(self._place_record(place, etag))
 
     def write(self, data: bytes, place: str) -> None:
         """Append bytes; a record follows every 8 MiB or two seconds."""
         view = memoryview(data)
-        try:
+        with self._mapped():
             while view:
                 written = os.pwrite(self._file, view, self.position)
                 taken = view[:written]
@@ -150,8 +161,6 @@ class Part:
                 self._piece_crc = zlib.crc32(taken, self._piece_crc)
                 self.position += written
                 view = view[written:]
-        except OSError as error:
-            raise storage_error(error, self.path) from error
         pending = self.position - self._piece_start
         if pending >= FLUSH_BYTES or time.monotonic() - self._flushed_s >= FLUSH_S:
             self.flush(place)
@@ -159,43 +168,45 @@ class Part:
     def flush(self, place: str) -> None:
         """Make every byte so far durable, then claim it."""
         length = self.position - self._piece_start
-        try:
-            if length:
+        if length:
+            piece = {"offset": self._piece_start, "length": length, "crc32": self._piece_crc, "place": place}
+            with self._mapped():
+                self._check_alone()
                 os.fdatasync(self._file)
-                record = {"offset": self._piece_start, "length": length, "crc32": self._piece_crc}
-                self._append({**record, "place": place})
+                self._append(piece)
                 os.fdatasync(self._journal)
-        except OSError as error:
-            raise storage_error(error, self.path) from error
+            self._pieces.append(piece)
         self._piece_start, self._piece_crc = self.position, 0
         self._flushed_s = time.monotonic()
 
-    def _append(self, record: dict[str, Any]) -> None:
-        body = json.dumps(record, sort_keys=True).encode()
-        os.write(self._journal, b"%08x %s\n" % (zlib.crc32(body), body))
+    def _append(self, record: Record) -> None:
+        line = _line(record)
+        os.write(self._journal, line)
+        self._journal_bytes += len(line)
+
+    def _check_alone(self) -> None:
+        """Locked if somebody else has written to the journal, or has put another in its place."""
+        own = os.fstat(self._journal)
+        if own.st_nlink != 1 or own.st_size != self._journal_bytes:
+            raise Locked(f"{self.path}: another run writes this file too")
 
     def digests(self) -> tuple[Digest, ...]:
         """The digests of all bytes so far."""
         return self._hasher.digests()
 
-    def wrong(self, expected: Iterable[Digest]) -> tuple[Digest, Digest] | None:
+    def wrong(self, expected: Sequence[Digest]) -> tuple[Digest, Digest] | None:
         """The expected and the actual digest where they differ."""
         return disagreement(expected, self._hasher.digests())
 
     def finish(self, whole: Path) -> None:
         """Sync and give the file its name; only for bytes that have been verified."""
-        try:
+        with self._mapped():
+            self._check_alone()
             os.fsync(self._file)
             self.close()
             os.replace(self.path, whole)
-            folder = os.open(whole.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _sync_folder(whole.parent)
             self._journal_path.unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_error(error, whole) from error
 
     def close(self) -> None:
         """Close the files; what is claimed stays claimed."""
@@ -204,23 +215,48 @@ class Part:
                 os.close(descriptor)
         self._file = self._journal = -1
 
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+
 
 def claimed_bytes(path: Path) -> int:
     """How far a journal says its part is, without proof: for `g3m status` and plans."""
     try:
-        lines = path.with_suffix(".journal").read_bytes().split(b"\n")
+        records = [record for record in _records(path.with_suffix(".journal")) if "length" in record]
     except OSError:
         return 0
-    records = [record for record in map(_parse, lines) if record is not None]
-    return max((int(r["offset"]) + int(r["length"]) for r in records if "length" in r), default=0)
+    return max((int(record["offset"]) + int(record["length"]) for record in records), default=0)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    crc, _, body = line.partition(b" ")
+def _records(journal: Path) -> Iterator[Record]:
+    """The records up to the first line that is torn or wrong."""
     try:
-        if int(crc, 16) != zlib.crc32(body):
-            return None
-        record = json.loads(body)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+        lines = journal.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    for line in lines:
+        crc, _, body = line.partition(b" ")
+        try:
+            record = json.loads(body) if int(crc, 16) == zlib.crc32(body) else None
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(record, dict):
+            return
+        yield record
+
+
+def _line(record: Record) -> bytes:
+    body = json.dumps(record, sort_keys=True).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

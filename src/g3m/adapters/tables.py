@@ -120,5 +120,5 @@ def _pyarrow() -> tuple[Any, Any]:
     except ImportError as error:
         raise UsageError(
             "reading Parquet needs pyarrow, which is not installed",
-            hint=('run: pip install "g3m[tables]"', '请运行 pip install "g3m[tables]"'),
+            hint=("run: pip install pyarrow", "请运行 pip install pyarrow"),
         ) from error

@@ -60,9 +60,7 @@ def list_zip(path: Path) -> Iterator[Member | Refusal]:
     entries = _entries(path)
     seen: set[str] = set()
     for entry in entries:
-        # zipfile cuts `filename` at a NUL and, from 3.12 on, replaces it by a name from the extra
-        # field; `orig_filename` is what the directory says, in every version.
-        name = entry.orig_filename
+        name = _name(entry)
         if name.endswith("/") and entry.file_size == 0:
             continue
         twin = name.removeprefix("./")
@@ -79,6 +77,20 @@ def list_zip(path: Path) -> Iterator[Member | Refusal]:
                 stored_bytes=entry.compress_size,
                 crc32=entry.CRC,
             )
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    # zipfile cuts `filename` at a NUL and, from 3.12 on, replaces it by a name from the extra
+    # field; `orig_filename` is what the directory says, in every version.
+    name = entry.orig_filename
+    if entry.flag_bits & _UTF8:
+        return name
+    try:
+        # Unix programs write UTF-8 without the flag for it; code page 437 looks like that only
+        # for rows of letters and box drawings that nobody gives a file as its name.
+        return name.encode("cp437").decode("utf-8")
+    except UnicodeDecodeError:
+        return name
 
 
 def _refusal(entry: zipfile.ZipInfo, name: str) -> tuple[str, str] | None:

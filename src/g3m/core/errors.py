@@ -170,6 +170,7 @@ class ContentError(G3MError):
     code = "G3M-E700"
     exit_code = 7
     title = ("the content is not right", "内容有误")
+    default_hint = ("run the same command again", "请重新运行同一命令")
 
 
 class DigestMismatch(ContentError):
@@ -213,8 +214,8 @@ class TooManyRejected(ContentError):
     exit_code = 3
     title = ("too many samples were rejected", "被拒绝的样本过多")
     default_hint = (
-        "look at the reasons in rejected.jsonl; --max-rejected raises the limit",
-        "请查看 rejected.jsonl 中的原因；--max-rejected 可放宽限制",
+        "look at the reasons in that list; --max-rejected raises the limit",
+        "请查看该列表中的原因；--max-rejected 可放宽限制",
     )
 
 
@@ -278,10 +279,11 @@ class OtherOptions(StorageError):
 
     code = "G3M-E640"
     exit_code = 2
+    advice = Advice.NEVER
     title = ("the dataset stands here already, made with other options", "此处已有用其他选项制作的数据集")
     default_hint = (
-        "choose another --root, or delete the dataset's folder and its .g3m/receipts folder first",
-        "请换一个 --root，或先删除该数据集目录及其 .g3m/receipts 目录",
+        "choose another --root, or first delete the dataset's folder and .g3m/receipts/DATASET",
+        "请换一个 --root，或先删除该数据集目录和 .g3m/receipts/DATASET",
     )
 
 

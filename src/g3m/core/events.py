@@ -33,7 +33,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted(Event):
-    """A task begins: kind is `fetch`, `arrange`, `pack`, `adopt` or `publish`."""
+    """A task begins: kind is `fetch`, `arrange`, `pack`, `adopt`, `publish` or `verify`."""
 
     kind: str
     dataset: str

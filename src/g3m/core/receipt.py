@@ -29,9 +29,9 @@ Rejected = tuple[str, str, str]
 class AssetReceipt:
     """An asset is here, whole and checked.
 
-    `proof` says against what: `recipe` or `hub` (a digest pinned before the download), `server` (a
-    digest that came with the answer), `first use` (nothing to compare with: ours is recorded), or
-    `folder` (an unpacked copy stands in; only its members can be checked).
+    `proof` says against what: `recipe` or `hub` (a digest pinned before the download), `mirror` (the same,
+    listed by a mirror of the hub), `server` (a digest that came with the answer), `first use` (nothing to
+    compare with: ours is recorded), or `folder` (an unpacked copy stands in; its members are checked).
     """
 
     id: str

@@ -30,6 +30,8 @@ class Option:
     flag: str = ""
     variable: str = ""
     choices: tuple[str, ...] = ()
+    personal: bool = False
+    """Not to be set by a `g3m.toml` of the working folder, which may be a stranger's."""
     least: float = 0
     most: float = math.inf
 
@@ -120,12 +122,16 @@ OPTIONS = (
     Option(
         name="hub_token_hosts",
         default=("huggingface.co",),
-        help="Hosts that may see HF_TOKEN, for a hub of your own.",
+        variable="G3M_HUB_TOKEN_HOSTS",
+        personal=True,
+        help="Hosts that may see HF_TOKEN, for a hub of your own; as a variable separated by commas.",
     ),
     Option(
         name="kaggle_token_hosts",
         default=("www.kaggle.com", "api.kaggle.com"),
-        help="Hosts that may see the Kaggle credentials.",
+        variable="G3M_KAGGLE_TOKEN_HOSTS",
+        personal=True,
+        help="Hosts that may see the Kaggle credentials; as a variable separated by commas.",
     ),
 )
 
@@ -158,10 +164,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Values from one origin (`command line`, `G3M_* variables`, a file), strongest layer first."""
+    """Values from one origin (`command line`, `environment`, a file), strongest layer first.
+
+    `shared` is true for a file that somebody else may have put there: `./g3m.toml`.
+    """
 
     origin: str
     values: Mapping[str, Any]
+    shared: bool = False
 
 
 def from_variables(variables: Mapping[str, str]) -> Layer:
@@ -183,6 +193,10 @@ def merge(layers: Sequence[Layer]) -> Settings:
         for name, value in layer.values.items():
             if value is None or name in values:
                 continue
+            if layer.shared and name in known and known[name].personal:
+                raise SettingsError(
+                    f"{layer.origin}: {name}: who may see your tokens is said in your own config file only"
+                )
             if name == "mirrors":
                 values[name] = _mirrors(value, layer.origin)
             elif name in known:
@@ -208,7 +222,7 @@ def _convert(option: Option, value: Any, origin: str) -> Value:
         raise SettingsError(f"{where}: must be true or false, not {value!r}")
     if isinstance(default, tuple):
         if isinstance(value, str):
-            return (value,)
+            return tuple(part.strip() for part in value.split(",")) if origin == "environment" else (value,)
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise SettingsError(f"{where}: must be a list of texts")

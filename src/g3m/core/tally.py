@@ -115,7 +115,7 @@ def _apply(state: Snapshot, event: Event, now_s: float) -> Snapshot:
             running=_without(state.running, event.task),
         )
     if isinstance(event, RunFinished):
-        return replace(state, over=True, running={})
+        return replace(state, over=True)
     if isinstance(event, Noted):
         return replace(state, trouble=event.text)
     return _advance(state, event)

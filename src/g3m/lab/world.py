@@ -102,20 +102,24 @@ class World:
     def options(self) -> dict[str, Any]:
         """The settings that lead here, as keyword options or as a config file's keys."""
         url = self.origin.url
-        # Another name for the same listener: to a client it is another host, as Kaggle is.
-        kaggle = url.replace("127.0.0.1", "localhost")
         return {
             "recipes": [str(self.recipes)],
             "mirrors": [{"prefix": prefix, "places": [url + path]} for prefix, path in PREFIXES.items()],
             "hub_endpoint": url,
-            "kaggle_endpoint": kaggle,
-            "kaggle_token_hosts": [kaggle.partition("://")[2]],
+            "kaggle_endpoint": self._kaggle,
         }
 
     @property
     def variables(self) -> dict[str, str]:
         """The environment of a user who has a Kaggle account and no proxy."""
-        return {"KAGGLE_USERNAME": KAGGLE_USERNAME, "KAGGLE_KEY": KAGGLE_KEY}
+        host = self._kaggle.partition("://")[2]
+        account = {"KAGGLE_USERNAME": KAGGLE_USERNAME, "KAGGLE_KEY": KAGGLE_KEY}
+        return {**account, "G3M_KAGGLE_TOKEN_HOSTS": host}
+
+    @property
+    def _kaggle(self) -> str:
+        """Another name for the same listener: to a client it is another host, as Kaggle is."""
+        return self.origin.url.replace("127.0.0.1", "localhost")
 
     def config(self, **more: Any) -> str:
         """The same settings as the text of a `g3m.toml`."""

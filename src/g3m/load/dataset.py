@@ -31,8 +31,11 @@ class Dataset:
     def __init__(self, folder: Path, body: Manifest) -> None:
         self.folder = folder
         self.manifest = body
-        with open(folder / "index.bin", "rb") as file:
-            self._index = Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        try:
+            with open(folder / "index.bin", "rb") as file:
+                self._index = Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        except (OSError, ValueError) as error:
+            raise NotVerified(f"{folder / 'index.bin'}: cannot be used: {error}") from None
         if len(self._index) != body.samples:
             raise NotVerified(
                 f"{folder}: the index has {len(self._index)} samples, the manifest {body.samples}"

@@ -39,7 +39,10 @@ RunTask = Callable[[Task], Iterator[Event]]
 Outcome = tuple[Task, Event | G3MError | None]
 """What a runner reports: an event of a task, the error that ended it, or None when it is done."""
 
-Runner = Callable[[Agenda, RunTask, Session], Iterator[Outcome]]
+Beat = Callable[[], None]
+"""To be called every few seconds, also while nothing happens: it shows that the run is alive."""
+
+Runner = Callable[[Agenda, RunTask, Session, Beat], Iterator[Outcome]]
 
 STEPS = {"fetch": fetch, "arrange": arrange, "pack": pack, "adopt": adopt, "publish": publish}
 INODES_SPARE = 1000
@@ -104,8 +107,9 @@ def _work(run: _Run, runner: Runner, lease: Lease) -> None:
         )
     )
     for number in range(ROUNDS):
-        for task, outcome in runner(run.agenda, lambda task: run_task(task, plan, session), session):
-            lease.beat()
+        for task, outcome in runner(
+            run.agenda, lambda task: run_task(task, plan, session), session, lease.beat
+        ):
             _take(task, outcome, run)
         # Where nothing at all went well, a second pass at once would only double the waiting.
         hopeful = run.summary.finished and any(

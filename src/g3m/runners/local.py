@@ -15,13 +15,13 @@ from g3m.adapters.session import Session
 from g3m.core.agenda import Agenda
 from g3m.core.errors import G3MError, Interrupted
 from g3m.core.plan import Task
-from g3m.runners.base import Outcome, RunTask
+from g3m.runners.base import Beat, Outcome, RunTask
 
 WAIT_S = 0.2
 CORES_LIMIT = 4
 
 
-def run_local(agenda: Agenda, run: RunTask, session: Session) -> Iterator[Outcome]:
+def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Iterator[Outcome]:
     """Run tasks as they become ready, until none runs and none is ready."""
     reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     jobs = session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
@@ -33,6 +33,7 @@ def run_local(agenda: Agenda, run: RunTask, session: Session) -> Iterator[Outcom
                     lane.submit(_run_one, task, run, session, reports)
             if not agenda.busy:
                 return
+            beat()
             try:
                 yield reports.get(timeout=WAIT_S)
             except queue.Empty:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from g3m.adapters.session import Session, open_session
 from g3m.core.errors import NotVerified
@@ -13,7 +13,7 @@ from g3m.core.receipt import Manifest
 from g3m.core.settings import Layer, Settings, from_variables, merge
 from g3m.runners.base import Summary, drive
 from g3m.runners.local import run_local
-from g3m.steps.check import Finding, broken, check, forget, manifests
+from g3m.steps.check import Finding, broken, check, forget, manifests, unreadable
 from g3m.steps.resolve import resolve
 
 
@@ -32,7 +32,7 @@ class Report:
 
 
 def make_session(options: dict[str, object], variables: dict[str, str] | None = None) -> Session:
-    """A session for keyword options (see docs/settings.md) over the process's environment."""
+    """A session for keyword options (docs/reference/settings.md) over the process's environment."""
     import os
 
     variables = dict(os.environ) if variables is None else variables
@@ -43,8 +43,8 @@ def make_session(options: dict[str, object], variables: dict[str, str] | None = 
 def plan(datasets: Sequence[str], **options: object) -> Plan:
     """The plan for datasets, groups or recipe files: assets, sizes, digests; nothing is written.
 
-    Options are those of docs/settings.md, for example `root="/data"`. Where a hub cannot be asked, the
-    dataset's sizes are the recipe's and `estimated` is true. Raises UsageError.
+    Options are those of docs/reference/settings.md, for example `root="/data"`. Where a hub cannot be
+    asked, the dataset's sizes are the recipe's and `estimated` is true. Raises UsageError.
     """
     return resolve(datasets, make_session(options), estimate=True)
 
@@ -93,25 +93,25 @@ def verify_in(
     shards = broken(report.findings)
     if not repair or not shards:
         return report
-    forget(shards, session)
-    names = sorted({dataset for dataset, _ in shards})
-    get_in([_recipe_name(name, session) for name in names], session, sinks)
+    for name in sorted({dataset for dataset, _ in shards}):
+        _repair(name, shards, report.manifests.get(name), session, sinks)
     again = _verify_once(datasets, session, sinks, deep)
     again.repaired = [finding for finding in report.findings if finding not in again.findings]
     return again
 
 
-def _recipe_name(dataset: str, session: Session) -> str:
-    """The name that leads to the recipe of a dataset on the disk."""
-    if dataset not in session.recipes.names:
+def _repair(
+    name: str, shards: set[tuple[str, str]], body: Manifest | None, session: Session, sinks: Sequence[Sink]
+) -> None:
+    """Make the broken shards of one dataset again, with the options that it was made with."""
+    if name not in session.recipes.names:
         raise NotVerified(
-            f"{dataset}: cannot be repaired here, because its recipe is not among the known ones",
-            hint=(
-                "run `g3m get` with its recipe file: only what is missing is made",
-                "请用其配方文件运行 `g3m get`：只会重做缺失部分",
-            ),
+            f"{name}: its recipe is not among the known ones",
+            hint=("run `g3m get` with the recipe's file", "请用该配方文件运行 `g3m get`"),
         )
-    return dataset
+    forget({(dataset, shard) for dataset, shard in shards if dataset == name}, session)
+    parity = body.parity if body else session.settings.parity
+    get_in([name], replace(session, settings=replace(session.settings, parity=parity)), sinks)
 
 
 def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink], deep: bool) -> Report:
@@ -122,6 +122,8 @@ def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink
         for sink in sinks:
             sink(event)
 
+    if not datasets:
+        report.findings += unreadable(session)
     emit(RunStarted(datasets=tuple(report.manifests), tasks=len(found), total_bytes=0))
     for folder, body in found.items():
         task, before = f"verify/{body.dataset}", len(report.findings)

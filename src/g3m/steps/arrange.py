@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -135,23 +135,31 @@ def _arrange_anew(dataset: DatasetPlan, session: Session) -> Arrangement:
         rejected=tuple(arranger.rejected),
         form=arranger.form,
     )
-    check_rejected(dataset, found.samples, len(found.rejected), session, count_reasons(found.rejected))
+    check_rejected(dataset, found.samples, found.rejected, session)
     write_document(session.store.receipt(dataset.name, "arrange"), to_json(found))
     return found
 
 
 def check_rejected(
-    dataset: DatasetPlan, samples: int, rejected: int, session: Session, reasons: dict[str, int]
+    dataset: DatasetPlan, samples: int, rejected: Sequence[Rejected], session: Session
 ) -> None:
-    """Stop a dataset of which too much is unusable."""
+    """Stop a dataset of which too much is unusable, and leave the list of it."""
     limit = session.settings.max_rejected
     limit = dataset.recipe.expect.rejected_fraction if limit < 0 else limit
-    total = samples + rejected
-    if samples == 0 or rejected > limit * total:
-        words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise TooManyRejected(
-            f"{dataset.name}: {rejected} of {total} samples are unusable ({words or 'none found'})"
-        )
+    total = samples + len(rejected)
+    if samples == 0 or len(rejected) > limit * total:
+        path = session.store.plan(f"{dataset.name}.rejected.jsonl")
+        write_document(path, rejected_lines(rejected))
+        counts = count_reasons(rejected).items()
+        words = ", ".join(f"{count} {reason}" for reason, count in counts) or "none found"
+        head = f"{dataset.name}: {len(rejected)} of {total} samples are unusable"
+        raise TooManyRejected(f"{head} ({words}); all are listed in {path}")
+
+
+def rejected_lines(rejected: Sequence[Rejected]) -> str:
+    """The list of rejected samples as JSON lines."""
+    rows = ({"key": key, "reason": reason, "detail": detail} for key, reason, detail in rejected)
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _write_list(

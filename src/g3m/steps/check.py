@@ -22,7 +22,7 @@ from g3m.core.events import Event, Progressed
 from g3m.core.members import Refusal
 from g3m.core.receipt import Manifest, manifest
 from g3m.core.shard import ShardSummary
-from g3m.steps.publish import MANIFEST
+from g3m.steps.publish import COMPANIONS, MANIFEST
 
 _READ_BYTES = 2**20
 
@@ -46,9 +46,7 @@ class Finding:
 def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
     """Folder and manifest of the datasets below the root: those named, or all."""
     found: dict[Path, Manifest] = {}
-    for path in sorted(session.store.root.glob(f"*/*/{MANIFEST}")) + sorted(
-        session.store.root.glob(f"*/{MANIFEST}")
-    ):
+    for path in _manifest_paths(session):
         body = manifest(read_document(path) or "")
         if body is not None and (not names or body.dataset in names):
             found[path.parent] = body
@@ -60,6 +58,26 @@ def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
                 hint=(f"make it with `g3m get {name}`", f"请先运行 `g3m get {name}`"),
             )
     return found
+
+
+def unreadable(session: Session) -> list[Finding]:
+    """A finding for each manifest below the root that cannot be read."""
+    paths = [path for path in _manifest_paths(session) if manifest(read_document(path) or "") is None]
+    return [
+        Finding(_dataset_at(path.parent, session), MANIFEST, "structure", "cannot be read") for path in paths
+    ]
+
+
+def _manifest_paths(session: Session) -> list[Path]:
+    root = session.store.root
+    return [path for pattern in ("*/*", "*") for path in sorted(root.glob(f"{pattern}/{MANIFEST}"))]
+
+
+def _dataset_at(folder: Path, session: Session) -> str:
+    """The dataset whose recipe names that folder, or the folder itself."""
+    inside = folder.relative_to(session.store.root).as_posix()
+    recipes = (session.recipes.get(name) for name in session.recipes.names)
+    return next((recipe.name for recipe in recipes if recipe.folder == inside), inside)
 
 
 def check(
@@ -74,6 +92,9 @@ def check(
         done += shard.size_bytes
         if deep and path.is_file():
             yield from _look_inside(path, shard, body.dataset, session, findings)
+    findings.extend(
+        Finding(body.dataset, name, "missing") for name in COMPANIONS if not (folder / name).is_file()
+    )
     known = {shard.name for shard in body.shards}
     there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.tar")))
     strays = (

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from g3m.adapters.disk import read_document, write_document
+from g3m.adapters.disk import read_document, remove, write_document
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher, disagreement
 from g3m.core.errors import SettingsError
@@ -70,6 +70,14 @@ def located(session: Session, asset: Asset, receipt: AssetReceipt) -> Path:
 def find(task: Task, asset: Asset, plan: Plan, session: Session) -> Iterator[Event]:
     """Look for an asset among the `--from` paths; writes its receipt if it is found."""
     dataset = plan.dataset(task.dataset)
+    own = whole_path(session, asset)
+    if own.is_file():
+        # Fetched by a run that was killed before it could write the receipt.
+        receipt = yield from _check(task, asset, own, session)
+        if receipt is not None and asset.size_bytes in (None, receipt.size_bytes):
+            write_receipt(session, replace(receipt, path=""))
+            return
+        remove(own)
     for root in _roots(session, dataset, only=len(plan.datasets) == 1):
         for path in _files(root.path):
             if _fits(path, asset, root):
@@ -79,7 +87,7 @@ def find(task: Task, asset: Asset, plan: Plan, session: Session) -> Iterator[Eve
                     return
         folder = _unpacked(root, asset)
         if folder is not None:
-            yield Noted(task=task.id, text=f"{asset.name}: the unpacked folder {folder} stands in for it")
+            yield Noted(task=task.id, text=f"the unpacked folder {folder} stands in for it")
             receipt = AssetReceipt(
                 id=asset_id(asset),
                 name=asset.name,
@@ -147,10 +155,10 @@ def _check(
     wrong = disagreement(asset.digests, hasher.digests())
     if wrong is not None:
         if path.name == asset.name:
-            text = f"{path}: not used for {asset.name}: its digest is {wrong[1]}, pinned is {wrong[0]}"
+            text = f"{path} is not used: its digest is {wrong[1]}, pinned is {wrong[0]}"
             yield Noted(task=task.id, text=text)
         return None
-    yield Noted(task=task.id, text=f"{asset.name}: taken from {path}")
+    yield Noted(task=task.id, text=f"taken from {path}")
     return AssetReceipt(
         id=asset_id(asset),
         name=asset.name,

@@ -35,11 +35,20 @@ from g3m.core.receipt import (
 from g3m.core.receipt import manifest as parse_manifest
 from g3m.core.samples import REASONS
 from g3m.core.shard import Entry
-from g3m.steps.arrange import asset_receipts, check_rejected, read_arrangement
+from g3m.steps.arrange import asset_receipts, check_rejected, read_arrangement, rejected_lines
 from g3m.steps.find import whole_path
 from g3m.steps.pack import index_path, read_shard_receipt, shard_path
 
 MANIFEST = "manifest.json"
+COMPANIONS = (
+    "index.bin",
+    "rejected.jsonl",
+    "sizes.json",
+    "_info.json",
+    "wids-meta.json",
+    "SHA256SUMS",
+    "README.md",
+)
 
 
 def read_manifest(dataset: DatasetPlan, session: Session) -> Manifest | None:
@@ -59,9 +68,11 @@ def published(dataset: DatasetPlan, session: Session) -> Manifest | None:
             for shard in found.shards
         )
         receipts = all(session.store.receipt(dataset.name, shard.name).is_file() for shard in found.shards)
+        folder = session.store.root / dataset.recipe.folder
+        beside = all((folder / name).is_file() for name in COMPANIONS)
     except OSError:
         return None
-    return found if whole and receipts else None
+    return found if whole and receipts and beside else None
 
 
 def shard_names(dataset: DatasetPlan, session: Session) -> tuple[str, ...]:
@@ -82,7 +93,7 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         *(r for receipt in receipts for r in receipt.rejected),
     )
     made = _manifest(dataset, receipts, rejected, session, form=arranged.form if arranged else "")
-    check_rejected(dataset, made.samples, len(rejected), session, dict(made.rejected))
+    check_rejected(dataset, made.samples, rejected, session)
     folder = session.store.root / dataset.recipe.folder
     for name, content in _companions(dataset, made, rejected, session).items():
         write_document(folder / name, content)
@@ -149,10 +160,9 @@ def _companions(
     counts = [shard.samples for shard in made.shards]
     split = {"name": made.dataset, "filenames": names, "shard_lengths": counts, "num_samples": made.samples}
     wids = [{"url": shard.name, "nsamples": shard.samples} for shard in made.shards]
-    rows = ({"key": key, "reason": reason, "detail": detail} for key, reason, detail in rejected)
     return {
         "index.bin": _index(dataset, names, session),
-        "rejected.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+        "rejected.jsonl": rejected_lines(rejected),
         "sizes.json": json.dumps(dict(zip(names, counts, strict=True)), indent=1) + "\n",
         "_info.json": json.dumps({"name": made.dataset, "splits": {made.dataset: split}}, indent=1) + "\n",
         "wids-meta.json": json.dumps({"wids_version": 1, "shardlist": wids}, indent=1) + "\n",

@@ -26,8 +26,8 @@ def resolve(
 ) -> Plan:
     """The plan for datasets, groups and recipe files.
 
-    Where a listing cannot be asked for: with `estimate` the dataset stands in the plan with the
-    recipe's figures and `note` is told; without it SourceError is raised.
+    With `estimate` nothing is written, and where a listing cannot be asked for the dataset stands in
+    the plan with the recipe's figures and `note` is told; without it SourceError is raised.
     """
     recipes = session.recipes.expand(names)
     return Plan(datasets=tuple(_resolve_one(recipe, session, estimate, note) for recipe in recipes))
@@ -40,7 +40,7 @@ def _resolve_one(
     if recipe.listing is None:
         return make_dataset_plan(recipe, recipe.assets, parity)
     try:
-        assets = _listed(recipe, recipe.listing, session)
+        assets = _listed(recipe, recipe.listing, session, keep=not estimate)
     except SourceError as error:
         if not estimate:
             raise
@@ -50,10 +50,10 @@ def _resolve_one(
     return make_dataset_plan(recipe, assets, parity)
 
 
-def _listed(recipe: Recipe, listing: Listing, session: Session) -> tuple[Asset, ...]:
+def _listed(recipe: Recipe, listing: Listing, session: Session, *, keep: bool) -> tuple[Asset, ...]:
     """The assets of a listing: kept from an earlier run, since a commit never changes, or asked for."""
-    kept = session.store.plan(f"{recipe.name}.listing.json")
-    assets = _read(read_document(kept), listing)
+    path = session.store.plan(f"{recipe.name}.listing.json")
+    assets = _read(read_document(path), listing)
     if assets:
         return assets
     if session.settings.offline:
@@ -69,8 +69,8 @@ def _listed(recipe: Recipe, listing: Listing, session: Session) -> tuple[Asset, 
         raise errors[0]
     if not assets:
         raise Unreachable(f"{listing.repository}: the listing holds no file that fits {listing.include!r}")
-    if session.store.root.is_dir():
-        write_document(kept, _write(assets, listing))
+    if keep:
+        write_document(path, _write(assets, listing))
     return assets
 
 

@@ -18,7 +18,7 @@ import click
 from g3m import __version__
 from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
 from g3m.core.recipe import suggest
-from g3m.ui.options import Context, config_files, open_context, setting_flags
+from g3m.ui.options import Context, config_files, load_settings, open_context, setting_flags
 from g3m.ui.watch import watched
 from g3m.ui.words import Speaker, language
 
@@ -36,7 +36,13 @@ Examples:
   g3m get coco --from /nas/coco      use what the lab already has
 \b
 Exit codes: 0 done, 1 error, 2 usage, 3 partial, 4 sign-in or terms, 5 network,
-6 disk, 7 verification failed, 130 or 143 stopped by a signal (run again)."""
+6 disk, 7 verification failed, 130, 138 or 143 stopped by a signal (run again)."""
+
+PICTURES_HINT = (
+    "the shards are whole: these pictures came so from the source; leave them out when you train",
+    "分片完好：这些图片在数据源中就是如此；训练时请排除它们",
+)
+"""A picture that never decoded cannot be repaired, so `--repair` would be the wrong advice."""
 
 json_flag = click.option(
     "--json", "json", is_flag=True, help="Print JSON on stdout; its schema is versioned."
@@ -92,11 +98,7 @@ def main() -> None:
 
 
 def _show_error(error: G3MError) -> None:
-    lang = next((arg.partition("=")[2] or "" for arg in sys.argv if arg.startswith("--lang=")), "")
-    if "--lang" in sys.argv[:-1]:
-        lang = sys.argv[sys.argv.index("--lang") + 1]
-    lang = lang or os.environ.get("G3M_LANG", "")
-    speaker = Speaker(language(lang if lang in ("en", "zh") else "", os.environ))
+    speaker = Speaker(language(_wanted_language(), os.environ))
     if "--json" in sys.argv:
         body = {
             "code": error.code,
@@ -107,6 +109,17 @@ def _show_error(error: G3MError) -> None:
         _print_json({"error": body})
     if not isinstance(error, Interrupted):
         click.echo(speaker.error(error), err=True)
+
+
+def _wanted_language() -> str:
+    """The language that was asked for, also if the command line or a config file is not right."""
+    flag = next((arg.partition("=")[2] for arg in sys.argv if arg.startswith("--lang=")), "")
+    if "--lang" in sys.argv[:-1]:
+        flag = sys.argv[sys.argv.index("--lang") + 1]
+    try:
+        return load_settings({"lang": flag or None}).lang
+    except G3MError:
+        return ""
 
 
 def _print_json(body: dict[str, Any]) -> None:
@@ -264,7 +277,8 @@ def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: 
         context.say("verify-nothing", root=context.session.store.root)
     if not report.ok:
         lines = [context.speaker.say("verify-found", name=f.dataset, **_finding(f)) for f in report.findings]
-        raise NotVerified("\n".join(lines))
+        pictures_only = all(finding.problem == "image" for finding in report.findings)
+        raise NotVerified("\n".join(lines), hint=PICTURES_HINT if pictures_only else None)
 
 
 def _finding(finding: Any) -> dict[str, str]:
@@ -309,9 +323,11 @@ def cite(names: tuple[str, ...], **flags: Any) -> None:
 
     context = open_context(flags)
     session = context.session
-    wanted = names or tuple(
-        body.dataset for body in manifests(session, ()).values() if body.dataset in session.recipes.names
-    )
+    here = tuple(dict.fromkeys(body.dataset for body in manifests(session, ()).values()))
+    for name in here if not names else ():
+        if name not in session.recipes.names:
+            context.tell(context.speaker.say("no-recipe", name=name))
+    wanted = names or tuple(name for name in here if name in session.recipes.names)
     shown: set[str] = set()
     for recipe in session.recipes.expand(wanted):
         if not recipe.citation:

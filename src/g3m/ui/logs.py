@@ -67,7 +67,7 @@ class Dated:
 
     def _line(self, text: str) -> None:
         self._beat_s = time.monotonic()
-        self._write(f"{stamp()} {printable(text)}\n")
+        self._write(f"{stamp()} {printable(text.replace(chr(10), ';'))}\n")
 
 
 def status_text(state: Snapshot) -> str:

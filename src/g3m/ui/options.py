@@ -50,7 +50,7 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
     """Merge the layers: flags, variables, ./g3m.toml, the user's config file."""
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     layers = [Layer("command line", given), from_variables(os.environ)]
-    layers += [Layer(str(path), read) for path, read in config_files()]
+    layers += [Layer(str(path), read, shared=path == Path(CONFIG_NAME)) for path, read in config_files()]
     return merge(layers)
 
 

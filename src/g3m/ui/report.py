@@ -35,7 +35,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence
 def list_rows(session: Session) -> list[dict[str, Any]]:
     """Every known dataset with its state under the root."""
     here = {body.dataset: body for body in manifests(session, ()).values()}
-    rows = []
+    rows = [
+        {**dict.fromkeys(("expected_samples", "download_bytes")), **_own_row(body)}
+        for name, body in here.items()
+        if name not in session.recipes.names
+    ]
     for name in session.recipes.names:
         recipe = session.recipes.get(name)
         body = here.get(name)
@@ -51,6 +55,12 @@ def list_rows(session: Session) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _own_row(body: Manifest) -> dict[str, Any]:
+    """The row of a dataset that was made from a recipe file of the user's."""
+    facts = {"name": body.dataset, "title": body.title, "licence": body.licence}
+    return {**facts, "state": "done", "samples": body.samples, "expected_samples": body.expected_samples}
 
 
 def state_of(name: str, body: Manifest | None, session: Session) -> str:
@@ -97,8 +107,8 @@ def plan_lines(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
                 dataset.name,
                 count_text(dataset.recipe.expect.samples),
                 count_text(dataset.files),
-                about + size_text(dataset.download_bytes),
-                about + size_text(dataset.shard_bytes),
+                _about(dataset.download_bytes, about),
+                _about(dataset.shard_bytes, about),
                 speaker.say("state-done") if here else size_text(_here(dataset, session)),
             )
         )
@@ -113,6 +123,10 @@ def plan_lines(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
     yield ""
     for dataset in plan.datasets:
         yield f"{dataset.name}: {dataset.recipe.licence}"
+
+
+def _about(size_bytes: int | None, about: str) -> str:
+    return size_text(size_bytes) if size_bytes is None else about + size_text(size_bytes)
 
 
 def _unpinned(dataset: DatasetPlan) -> bool:
@@ -197,7 +211,8 @@ def info_lines(recipe: Recipe, session: Session, speaker: Speaker) -> Iterator[s
     facts = info(recipe, session)
     yield f"{recipe.name}: {recipe.title}"
     yield f"  folder    {recipe.folder}"
-    yield f"  homepage  {recipe.homepage}"
+    if recipe.homepage:
+        yield f"  homepage  {recipe.homepage}"
     yield f"  licence   {recipe.licence}"
     yield f"  samples   {count_text(recipe.expect.samples)}: {recipe.expect.source or '?'}"
     if facts["here"]:
@@ -222,7 +237,7 @@ def status(session: Session) -> dict[str, Any]:
     """What stands under the root and who works on it, from the files alone: no network."""
     here = {body.dataset: body for body in manifests(session, ()).values()}
     datasets = []
-    for name in session.recipes.names:
+    for name in dict.fromkeys((*session.recipes.names, *here)):
         body = here.get(name)
         if body is None and state_of(name, None, session) == "none":
             continue
@@ -246,7 +261,6 @@ def _dataset_status(name: str, body: Manifest | None, session: Session) -> dict[
         for path in session.store.receipt(name, "x").parent.glob("*.tar.json")
         if (receipt := shard_receipt(read_document(path) or "")) is not None
     ]
-    recipe = session.recipes.get(name)
     planned = None
     if body is not None:
         planned = len(body.shards)
@@ -258,7 +272,7 @@ def _dataset_status(name: str, body: Manifest | None, session: Session) -> dict[
         "shards": len(receipts),
         "planned_shards": planned,
         "samples": sum(receipt.shard.samples for receipt in receipts),
-        "expected_samples": recipe.expect.samples,
+        "expected_samples": body.expected_samples if body else session.recipes.get(name).expect.samples,
         "rejected": dict(body.rejected) if body else {},
     }
 

@@ -27,7 +27,7 @@ WORDS: Mapping[str, Bilingual] = {
     "stopped": ("Stopped{at}. Nothing is lost. Continue with:", "已停止{at}。没有丢失数据。继续请运行："),
     "stopped-at": (" at {done} of {total}", "，已完成 {done} / {total}"),
     "done": (
-        "{name}: {samples} samples in {shards} shards, {size}, in {folder}",
+        "{name}: {samples} samples, {size}, shards: {shards}, in {folder}",
         "{name}：{samples} 个样本，{shards} 个分片，{size}，位于 {folder}",
     ),
     "left-out": ("  left out: {reasons} (see {path})", "  未收录：{reasons}（见 {path}）"),
@@ -36,7 +36,7 @@ WORDS: Mapping[str, Bilingual] = {
         "  数据源声明有 {expected} 个样本：{source}",
     ),
     "nothing-to-do": ("Everything is here already; nothing was done.", "所有内容均已就绪，无需操作。"),
-    "verified": ("{name}: {shards} shards agree with the manifest", "{name}：{shards} 个分片与清单一致"),
+    "verified": ("{name}: agrees with the manifest, shards: {shards}", "{name}：{shards} 个分片与清单一致"),
     "verify-found": ("{name}/{shard}: {problem} {detail}", "{name}/{shard}：{problem} {detail}"),
     "repaired": ("{name}/{shard}: made again ({problem})", "{name}/{shard}：已重做（{problem}）"),
     "verify-nothing": ("No dataset is under {root}.", "{root} 下没有数据集。"),
@@ -68,6 +68,10 @@ WORDS: Mapping[str, Bilingual] = {
     "running-not": ("No run is at work on {root}.", "{root} 上没有正在运行的任务。"),
     "last-line": ("Last line of the log: {line}", "日志最后一行：{line}"),
     "recipe-good": ("{path}: a good recipe", "{path}：配方正确"),
+    "no-recipe": (
+        "{name}: its recipe is not among the known ones; name the recipe's file",
+        "{name}：未找到其配方；请指定配方文件",
+    ),
     "no-citation": ("{name}: the recipe names no citation", "{name}：配方未提供引用信息"),
     "doctor-token-hub": ("Hugging Face token", "Hugging Face 令牌"),
     "doctor-token-kaggle": ("Kaggle credentials", "Kaggle 凭据"),
@@ -77,8 +81,8 @@ WORDS: Mapping[str, Bilingual] = {
         "未找到（仅私有或需同意条款的数据需要）",
     ),
     "doctor-absent-kaggle": (
-        "none found (sbu may ask for an account: docs/guides/tokens.md)",
-        "未找到（sbu 可能需要登录：见 docs/guides/tokens.md）",
+        "none found (if sbu asks for an account: KAGGLE_API_TOKEN, or kaggle.json in ~/.kaggle)",
+        "未找到（若 sbu 要求登录：设置 KAGGLE_API_TOKEN，或将 kaggle.json 放入 ~/.kaggle）",
     ),
 }
 

@@ -1,0 +1,117 @@
+"""Writes the pages that are made from tables in the code, so that they cannot fall behind.
+
+python docs/generate.py            rewrite docs/reference/settings.md, docs/reference/errors.md and
+                                   the table of reasons in docs/datasets.md
+python docs/generate.py --check    change nothing; exit 1 if a page is stale
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from g3m.core.errors import G3MError, all_errors
+from g3m.core.samples import REASONS
+from g3m.core.settings import OPTIONS, Option
+
+DOCS = Path(__file__).resolve().parent
+BEGIN, END = "<!-- reasons: begin (docs/generate.py) -->", "<!-- reasons: end -->"
+
+SETTINGS_HEAD = """\
+# Settings
+
+Made from `g3m.core.settings.OPTIONS` by `docs/generate.py`; do not edit.
+
+A flag wins over a variable, that over `./g3m.toml` in the working folder, that over
+`~/.config/g3m/config.toml`, that over the default. An empty variable counts as absent. `g3m doctor` shows
+what was set, and where. The Python functions take the same names as keywords and read no config file.
+"""
+
+SETTINGS_TAIL = """\
+One more key, `mirrors`, is a list of tables with exactly the keys `prefix` and `places`. An address that
+begins with `prefix` is asked for at each of `places` in order; the longest prefix that fits decides. Put
+the prefix itself among the places to keep the origin.
+
+```toml
+[[mirrors]]
+prefix = "https://s3.amazonaws.com/images.cocodataset.org/"
+places = ["https://mirror.example.org/coco/", "https://s3.amazonaws.com/images.cocodataset.org/"]
+```
+
+Read as well: the variables of [proxies](../guides/proxies-and-mirrors.md) and [tokens](../guides/tokens.md),
+`SSL_CERT_FILE` or `CURL_CA_BUNDLE` for certificates, and `LC_ALL`, `LC_MESSAGES`, `LANG` for the language.
+"""
+
+ERRORS_HEAD = """\
+# Errors
+
+Made from `g3m.core.errors` by `docs/generate.py`; do not edit.
+
+A message has three parts: a code with a title, what happened and where, and what to try. Codes are the same
+in every language. "Retry" is what another attempt may hope for. See also [exit codes](exit-codes.md).
+"""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def settings_page() -> str:
+    """The page of all options."""
+    head = ("key in the config file", "flag", "variable", "default", "meaning")
+    return f"{SETTINGS_HEAD}\n{table(head, map(_option_row, OPTIONS))}\n{SETTINGS_TAIL}"
+
+
+def _option_row(option: Option) -> tuple[str, ...]:
+    code = [f"`{text}`" if text else "" for text in (option.name, option.flag, option.variable)]
+    default = ", ".join(option.default) if isinstance(option.default, tuple) else str(option.default)
+    default = default.lower() if isinstance(option.default, bool) else default
+    choices = [choice for choice in option.choices if choice]
+    words = f" One of {', '.join(choices)}." if choices else ""
+    return (*code, f"`{default}`" if default else "", option.help + words)
+
+
+def errors_page() -> str:
+    """The page of all errors, by code."""
+    head = ("code", "exit", "class", "retry", "title", "标题", "what to try")
+    return f"{ERRORS_HEAD}\n{table(head, sorted(_error_rows()))}"
+
+
+def _error_rows() -> Iterator[tuple[str, ...]]:
+    for kind in all_errors():
+        parent = kind.__base__.__name__ if kind.__base__ and kind is not G3MError else ""
+        name = f"{kind.__name__} ({parent})" if parent not in ("", "G3MError") else kind.__name__
+        yield kind.code, str(kind.exit_code), name, kind.advice.value, *kind.title, kind.default_hint[0]
+
+
+def datasets_page(page: str) -> str:
+    """docs/datasets.md with the table of reasons as the code has it."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    reasons = table(("reason", "meaning"), ((f"`{name}`", words) for name, words in REASONS.items()))
+    return f"{before}{BEGIN}\n\n{reasons}\n{END}{after}"
+
+
+def main() -> int:
+    """Write the pages, or with --check say which are stale."""
+    datasets = DOCS / "datasets.md"
+    pages = {
+        DOCS / "reference" / "settings.md": settings_page(),
+        DOCS / "reference" / "errors.md": errors_page(),
+        datasets: datasets_page(datasets.read_text(encoding="utf-8")),
+    }
+    stale = [path for path, text in pages.items() if not path.is_file() or path.read_text("utf-8") != text]
+    check = "--check" in sys.argv[1:]
+    for path in stale:
+        if not check:
+            path.write_text(pages[path], encoding="utf-8")
+        words = "is stale: run `python docs/generate.py`" if check else "written"
+        sys.stderr.write(f"{path.relative_to(DOCS.parent)} {words}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
