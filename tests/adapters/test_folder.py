@@ -45,6 +45,15 @@ def test_every_file_is_listed_in_order_and_read(content: dict[str, bytes]) -> No
                 assert reader.read(member) == written[member.name]
 
 
+def test_a_folder_falls_where_its_files_belong(tmp_path: Path) -> None:
+    """Names are sorted as wholes, in which the slash comes behind the hyphen and the dot."""
+    names = ["a!1", "a-1", "a.1", "a/1", "a/b-1", "a/b/1", "a01"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert listed(tmp_path) == sorted(names) == names
+
+
 def refused(folder: Path) -> dict[str, str]:
     return {item.name: item.reason for item in list_folder(folder) if isinstance(item, Refusal)}
 

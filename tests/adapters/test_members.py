@@ -246,11 +246,13 @@ def test_a_streamed_member_may_have_any_sizes_in_front(tmp_path: Path) -> None:
         assert reader.read(member) == TEXT
 
 
-def test_names_in_the_old_encoding_agree(tmp_path: Path) -> None:
-    """A name in code page 437, without the UTF-8 flag, is compared in its own encoding."""
+@pytest.mark.parametrize("raw", [b"caf\x82", "café".encode()], ids=["cp437", "utf-8"])
+def test_names_without_the_flag_for_utf8_are_read(tmp_path: Path, raw: bytes) -> None:
+    """A name in code page 437, or in UTF-8 as Info-ZIP writes it, is listed and compared right."""
     path = tmp_path / "a.zip"
-    zipped(path, ("cafX.jpg", b"x"), method=zipfile.ZIP_STORED)
-    path.write_bytes(path.read_bytes().replace(b"cafX", b"caf\x82"))
+    blank = b"X" * len(raw)
+    zipped(path, (f"{blank.decode()}.jpg", b"x"), method=zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(blank, raw))
     (member,) = plain(list_zip(path))
     assert member.name == "café.jpg"
     with MemberReader(path) as reader:

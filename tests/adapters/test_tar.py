@@ -23,7 +23,8 @@ from g3m.core.members import MEMBER_LIMIT_BYTES, Member, Refusal
 from g3m.core.shard import end_of_archive, padding, ustar_header
 
 ODD_TARS = Path(__file__).parents[3] / "shared" / "realdata" / "odd_tars" / "testdata"
-REAL_TARS = sorted(ODD_TARS.glob("*.tar"))
+REAL_TARS = {path.name: path for path in sorted(ODD_TARS.glob("*.tar"))}
+"""Tars of other programs, on machines that have the collection; elsewhere one made here stands in."""
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 END = bytes(1024)
 
@@ -107,9 +108,13 @@ def test_sound_tars_are_listed_as_tarfile_lists_them(
     assert all(member.method == "raw" and member.crc32 is None for member in found)
 
 
-@pytest.mark.parametrize("path", REAL_TARS, ids=lambda path: path.name)
-def test_real_tars_agree_with_tarfile(path: Path) -> None:
-    """Tars of other programs (where the collection is at hand) are listed as tarfile lists them."""
+@pytest.mark.parametrize("name", [*REAL_TARS, "generated"])
+def test_tars_of_other_programs_agree_with_tarfile(tmp_path: Path, name: str) -> None:
+    """Tars that were found, and one with folders and long names, are listed as by tarfile."""
+    path = REAL_TARS.get(name, tmp_path / "generated.tar")
+    if name == "generated":
+        content = header(b"d/", 0, b"5") + entry(b"d/a", b"a") + header(b"d/b", 0, b"2")
+        path.write_bytes(content + packed([("n" * 120, b"x" * 700)], tarfile.GNU_FORMAT))
     with tarfile.open(path) as archive:
         expected = [(m.name, m.offset_data, m.size) for m in archive if m.isfile()]
     assert [(m.name, m.offset, m.size_bytes) for m in list_tar(path) if isinstance(m, Member)] == expected

@@ -1,0 +1,890 @@
+"""adapters/http.py: one GET over a bad, lying or fenced network, with real sockets, proxies and TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import select
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from g3m.adapters import http as http_module
+from g3m.adapters.http import REDIRECT_LIMIT, Http, HttpOptions
+from g3m.core.errors import (
+    Changed,
+    G3MError,
+    Interrupted,
+    SettingsError,
+    SourceError,
+    Truncated,
+    Unreachable,
+)
+from g3m.core.secrets import Secret, Token
+from g3m.lab.mischief import Gzip, NoLength, Redirect308, RedirectLoop, RedirectTo, Silence, Stall, Status
+from g3m.lab.origin import Origin
+
+BLOB = random.Random(5).randbytes(200_000)
+NAME = "origin.g3m.test"
+"""A host that no resolver knows: whoever reaches it was carried there by a proxy."""
+
+
+def _http(**options: Any) -> Http:
+    return Http(HttpOptions(user_agent="g3m-test", **{"stall_timeout_s": 0.3, **options}))
+
+
+def _get(client: Http, url: str, **more: Any) -> tuple[int, bytes, str]:
+    with client.open(url, **more) as response:
+        return response.answer.status, b"".join(response.chunks()), response.url
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Origin]:
+    (tmp_path / "blob.bin").write_bytes(BLOB)
+    with Origin() as origin:
+        origin.mount("/blob.bin", tmp_path / "blob.bin", google=True)
+        yield origin
+
+
+@pytest.fixture
+def url(origin: Origin) -> str:
+    return f"{origin.url}/blob.bin"
+
+
+class Wire:
+    """A server of a few lines: every connection is given to a function in a thread, and closed after it."""
+
+    def __init__(self, handle: Callable[[socket.socket], None]) -> None:
+        self._handle = handle
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.02)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.connections = 0
+
+    def __enter__(self) -> Wire:
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._acceptor.join(5)
+        self._listener.close()
+        for connection in self._sockets:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(5)
+            self.connections += 1
+            self._sockets.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._handle(connection)
+
+
+def _head(connection: socket.socket) -> bytes:
+    """Read a request up to its empty line."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def _says(*answers: bytes) -> Callable[[socket.socket], None]:
+    """Give these bytes as the answer, whatever is asked, and close."""
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        for answer in answers:
+            connection.sendall(answer)
+
+    return handle
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+# What is asked, and what comes.
+
+
+def test_a_file_comes_whole(origin: Origin, url: str) -> None:
+    """Every byte, with the head in lower case, and nothing asked but the file, plainly."""
+    with _http().open(url) as response:
+        assert response.answer.status == 200
+        assert response.answer.length_bytes == len(BLOB)
+        assert response.answer.digests[0].algorithm == "md5"
+        assert b"".join(response.chunks()) == BLOB
+    (request,) = origin.requests
+    assert request.method == "GET"
+    assert request.headers["accept-encoding"] == "identity"
+    assert request.headers["user-agent"] == "g3m-test"
+    assert {"range", "if-range", "authorization", "cookie", "referer"}.isdisjoint(request.headers)
+
+
+def test_a_range_with_a_validator(origin: Origin, url: str) -> None:
+    """From a byte on, under the condition that the file is still the same."""
+    with _http().open(url) as response:
+        etag = response.answer.etag
+    status, body, _ = _get(_http(), url, offset_bytes=150_000, etag=etag)
+    assert (status, body) == (206, BLOB[150_000:])
+    assert origin.requests[-1].headers["range"] == "bytes=150000-"
+    assert origin.requests[-1].headers["if-range"] == etag
+    status, body, _ = _get(_http(), url, offset_bytes=150_000, etag='"old"')
+    assert (status, body) == (200, BLOB)
+
+
+def test_a_range_behind_the_end(url: str) -> None:
+    """416 is an answer like any other, and its Content-Range no promise."""
+    with _http().open(url, offset_bytes=len(BLOB)) as response:
+        assert response.answer.status == 416
+        assert response.answer.content_range is None
+
+
+@pytest.mark.parametrize("code", [204, 401, 404, 429, 500, 503])
+def test_every_status_is_an_answer(origin: Origin, url: str, code: int) -> None:
+    """This layer judges nothing."""
+    origin.mischief("*", Status(code, retry_after=3))
+    with _http().open(url) as response:
+        assert response.answer.status == code
+        assert response.answer.headers["retry-after"] == "3"
+
+
+def test_nothing_is_decompressed(origin: Origin, url: str) -> None:
+    """A compressed answer comes as it was sent, so that it can be refused."""
+    origin.mischief("*", Gzip())
+    with _http().open(url) as response:
+        assert response.answer.headers["content-encoding"] == "gzip"
+        assert response.answer.etag == ""
+        assert response.read()[:2] == b"\x1f\x8b"
+
+
+def test_chunks_without_a_length(origin: Origin, url: str) -> None:
+    """A chunked body ends where it says."""
+    origin.mischief("*", NoLength())
+    with _http().open(url) as response:
+        assert response.answer.length_bytes is None
+        assert response.read() == BLOB
+
+
+def test_a_small_body_has_a_limit(url: str) -> None:
+    """A listing that never ends does not fill the memory."""
+    with _http().open(url) as response, pytest.raises(Changed, match="more than 1000 bytes"):
+        response.read(1000)
+
+
+def test_an_interim_answer_is_no_answer() -> None:
+    """100 and 103 come before the head and leave nothing in it."""
+    early = b"HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    with Wire(_says(early + OK)) as wire, _http().open(wire.url) as response:
+        assert response.answer.status == 200
+        assert "x-early" not in response.answer.headers
+        assert "link" not in response.answer.headers
+        assert response.read() == b"hello"
+
+
+def test_google_sends_its_hashes_in_two_lines() -> None:
+    """x-goog-hash comes as crc32c and as md5, in any order: the md5 must not be lost."""
+    md5, crc = b"x-goog-hash: md5=CY9rzUYh03PK3k6DJie09g==\r\n", b"x-goog-hash: crc32c=n03x6A==\r\n"
+    for lines in (crc + md5, md5 + crc):
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + lines + b"\r\n"
+        with Wire(_says(answer)) as wire, _http().open(wire.url) as response:
+            digests = response.answer.digests
+        # defect reported: the last line replaces the others
+        assert [digest.hex for digest in digests] == ["098f6bcd4621d373cade4e832627b4f6"]
+
+
+# What breaks.
+
+
+def test_bytes_that_came_before_a_cut_are_delivered() -> None:
+    """Head, some bytes and the end of the connection in one go: the bytes count, then the error comes."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(20_000)
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        connection.sendall(answer)
+        time.sleep(0.01)
+
+    lost = 0
+    with Wire(handle) as wire:
+        for number in range(5):
+            got = b""
+            with pytest.raises(Truncated), _http().open(wire.url) as response:
+                # A slow disk: all of it waits in the socket when it is asked for.
+                time.sleep(0.03 * (number % 2))
+                for chunk in response.chunks():
+                    got += chunk
+            lost += 20_000 - len(got)
+    assert lost == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"hello\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Len",
+        b"HTTP/1.1 200 OK\r\n\0: x\r\nContent-Length: 9\r\n\r\nhello",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+    ids=lambda answer: ascii(answer[-24:]),
+)
+def test_what_is_no_http_is_a_named_error(answer: bytes) -> None:
+    """Whatever a host may say, it is an error of our tree or an honest body, and never a hang."""
+    with Wire(_says(answer)) as wire:
+        try:
+            with _http().open(wire.url) as response:
+                assert response.read() in (b"", b"hello")
+        except SourceError as error:
+            assert error.message
+
+
+def test_headers_without_end_are_left() -> None:
+    """A server that sends headers for ever does not get our memory."""
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for number in range(20_000):
+            connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 500))
+
+    with Wire(handle) as wire, pytest.raises(Unreachable), _http().open(wire.url):
+        pass
+
+
+def test_nobody_listens() -> None:
+    """A closed port is Unreachable with host and port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(Unreachable, match=f"127.0.0.1:{port}"), _http().open(f"http://127.0.0.1:{port}/"):
+        pass
+
+
+def test_a_name_that_nobody_knows() -> None:
+    """DNS failures are said as such."""
+    with pytest.raises(Unreachable, match=f"{NAME} cannot be resolved"), _http().open(f"http://{NAME}/"):
+        pass
+
+
+def test_a_stall_is_closed(origin: Origin, url: str) -> None:
+    """No byte for as long as was said: the connection is closed, the bytes before it count."""
+    origin.mischief("*", Stall(1000, 5))
+    started_s, got = time.monotonic(), b""
+    with pytest.raises(Unreachable, match=r"no byte for 0\.3 s"), _http().open(url) as response:
+        for chunk in response.chunks():
+            got += chunk
+    assert got == BLOB[:1000]
+    assert 0.25 < time.monotonic() - started_s < 0.9
+
+
+def test_silence_is_closed(origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the request and says nothing is left."""
+    monkeypatch.setattr(http_module, "CONNECT_TIMEOUT_S", 0)
+    origin.mischief("*", Silence(for_s=5))
+    with pytest.raises(Unreachable, match="no byte"), _http().open(url):
+        pass
+
+
+def test_a_trickle_is_no_stall() -> None:
+    """A slow link is not a dead one: every byte counts as life."""
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        for _ in range(4):
+            time.sleep(0.15)
+            connection.sendall(b"x")
+
+    with Wire(handle) as wire:
+        assert _get(_http(), wire.url)[:2] == (200, b"xxxx")
+
+
+def test_a_stop_is_heard(origin: Origin, url: str) -> None:
+    """Ctrl-C ends a silent download within half a second."""
+    origin.mischief("*", Stall(1000, 5))
+    stop = threading.Event()
+    timer = threading.Timer(0.05, stop.set)
+    timer.start()
+    started_s = time.monotonic()
+    client = _http(stall_timeout_s=30, stopping=stop.is_set)
+    with pytest.raises(Interrupted), client.open(url) as response:
+        response.read()
+    assert time.monotonic() - started_s < 0.9
+    timer.join()
+
+
+def test_a_response_left_early_closes_its_connection() -> None:
+    """Who stops reading keeps no socket open."""
+    ended = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        try:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+            while True:
+                connection.sendall(bytes(65536))
+        except OSError:
+            ended.set()
+
+    with Wire(handle) as wire:
+        with _http().open(wire.url) as response:
+            assert next(response.chunks())
+        assert ended.wait(0.9)
+
+
+def test_several_threads_share_a_client(url: str) -> None:
+    """One client, eight downloads at a time, each whole."""
+    client, bodies = _http(), []
+    threads = [threading.Thread(target=lambda: bodies.append(_get(client, url)[1])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert bodies == [BLOB] * 8
+
+
+# Redirects.
+
+
+def _hops(count: int) -> Callable[[socket.socket], None]:
+    def handle(connection: socket.socket) -> None:
+        number = int(_head(connection).split()[1].lstrip(b"/") or b"0")
+        if number >= count:
+            connection.sendall(OK)
+        else:
+            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /%d\r\nContent-Length: 0\r\n\r\n" % (number + 1))
+
+    return handle
+
+
+def test_five_redirects_are_followed_and_six_are_not() -> None:
+    """The limit is where it is said to be."""
+    with Wire(_hops(REDIRECT_LIMIT)) as wire:
+        assert _get(_http(), f"{wire.url}/0") == (200, b"hello", f"{wire.url}/{REDIRECT_LIMIT}")
+    with Wire(_hops(REDIRECT_LIMIT + 1)) as wire:
+        with pytest.raises(Changed, match="more than 5 redirects"), _http().open(f"{wire.url}/0"):
+            pass
+        assert wire.connections == REDIRECT_LIMIT + 1
+
+
+def test_a_loop_is_refused(origin: Origin, url: str) -> None:
+    """A redirect to itself ends."""
+    origin.mischief("*", RedirectLoop(), times=None)
+    with pytest.raises(Changed, match="redirects"), _http().open(url):
+        pass
+    assert len(origin.requests) == REDIRECT_LIMIT + 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["/b/file?x=1", "file?x=1", "../b/file?x=1", "{url}/b/file?x=1", "//{host}/b/file?x=1"])
+def test_locations_of_every_form(status: int, location: str) -> None:
+    """Absolute, relative to the path, to the host, to the scheme; with every status and the range kept."""
+    asked: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        head = _head(connection)
+        asked.append(head)
+        if head.split()[1] == b"/b/file?x=1":
+            connection.sendall(OK)
+        else:
+            target = location.format(url=wire.url, host=wire.url[7:]).encode()
+            connection.sendall(b"HTTP/1.1 %d X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, target))
+
+    with Wire(handle) as wire:
+        assert _get(_http(), f"{wire.url}/b/start", offset_bytes=7)[:2] == (200, b"hello")
+    assert all(b"Range: bytes=7-" in head for head in asked)
+    assert all(head.startswith(b"GET ") for head in asked)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "gopher://127.0.0.1/x",
+        "javascript:alert(1)",
+        "data:text/plain,x",
+        "",
+        "http://",
+        "http://[::1",  # defect reported: ValueError
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1:x/",
+        "http://127.0.0.1:1/\x7f",
+        "http://127.0.0.1:1/a b",
+        "http://127.0.0.1:1/\u00e9",  # defect reported: UnicodeEncodeError
+        "http://\u00e9.test/",  # defect reported: UnicodeEncodeError
+    ],
+)
+def test_a_location_that_leads_nowhere(location: str) -> None:
+    """Other schemes, and what is no address, are named errors, and nothing of them is opened."""
+    answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location.encode()
+    with Wire(_says(answer)) as wire, pytest.raises(SourceError), _http().open(wire.url):
+        pass
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "gopher", "data", "dict", "smb"])
+def test_another_scheme_is_refused_by_name(scheme: str) -> None:
+    """A redirect out of the web is refused before libcurl sees it, and the host is not asked again."""
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {scheme}://127.0.0.1/x\r\nContent-Length: 0\r\n\r\n"
+    with Wire(_says(answer.encode())) as wire, pytest.raises(Changed, match="no web address"):
+        _get(_http(), wire.url)
+
+
+def test_a_redirect_without_a_location() -> None:
+    """A redirect to nowhere is refused."""
+    answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"
+    with Wire(_says(answer)) as wire, pytest.raises(Changed, match="redirected"), _http().open(wire.url):
+        pass
+
+
+@pytest.mark.parametrize("mischief", [RedirectTo, Redirect308])
+def test_the_token_stays_with_its_host(origin: Origin, url: str, mischief: Any, tmp_path: Path) -> None:
+    """Away and back again: only the token's own host ever sees it."""
+    host = url.split("/")[2]
+    token = Token(Secret("Bearer canary"), frozenset([host]))
+    with Origin() as other:
+        other.mount("/blob.bin", tmp_path / "blob.bin")
+        origin.mischief("*", mischief(other.url))
+        other.mischief("*", mischief(origin.url))
+        assert _get(_http(tokens=[token]), url)[1] == BLOB
+        assert [request.headers.get("authorization") for request in origin.requests] == ["Bearer canary"] * 2
+        assert [request.headers.get("authorization") for request in other.requests] == [None]
+
+
+def test_two_tokens_for_two_hosts(origin: Origin, url: str, tmp_path: Path) -> None:
+    """Each host gets its own, in one chain of redirects."""
+    with Origin() as other:
+        other.mount("/blob.bin", tmp_path / "blob.bin")
+        origin.mischief("*", RedirectTo(other.url))
+        tokens = [
+            Token(Secret("Bearer one"), frozenset([origin.url[7:]])),
+            Token(Secret("Basic two"), frozenset([other.url[7:]])),
+        ]
+        assert _get(_http(tokens=tokens), url)[0] == 200
+        assert origin.requests[0].headers["authorization"] == "Bearer one"
+        assert other.requests[0].headers["authorization"] == "Basic two"
+
+
+def test_errors_mask_what_is_signed(origin: Origin) -> None:
+    """The query of a link, and user info, do not get into a message."""
+    url = f"http://me:canary@{origin.url[7:]}/blob.bin?X-Amz-Signature=canary&x=canary"
+    origin.mischief("*", RedirectLoop(), times=None)
+    with pytest.raises(Changed) as caught, _http().open(url):
+        pass
+    assert "canary" not in caught.value.message
+    origin.be_honest()
+    origin.mischief("*", Stall(10, 5))
+    with pytest.raises(Unreachable) as stalled, _http().open(url) as response:
+        response.read()
+    assert "canary" not in stalled.value.message
+    assert "X-Amz-Signature=***" in stalled.value.message
+
+
+def test_netrc_is_not_read(origin: Origin, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No password of the user's goes out that g3m was not given."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _get(_http(), url)
+    assert "authorization" not in origin.requests[0].headers
+
+
+# Proxies.
+
+
+def _pump(one: socket.socket, other: socket.socket) -> None:
+    """Carry bytes both ways until a side ends."""
+    while True:
+        for ready in select.select([one, other], [], [], 5)[0] or [None]:
+            data = ready.recv(65536) if ready is not None else b""
+            if not data:
+                return
+            (other if ready is one else one).sendall(data)
+
+
+@dataclass
+class Proxy:
+    """An HTTP proxy and a SOCKS5 server in one: `names` is its DNS, `asked` what it was asked to reach."""
+
+    names: dict[str, int]
+    asked: list[str] = field(default_factory=list)
+    heads: list[bytes] = field(default_factory=list)
+
+    def _reach(self, host: str) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.names[host]), timeout=5)
+
+    def http(self, connection: socket.socket) -> None:
+        head = _head(connection)
+        self.heads.append(head)
+        line, _, rest = head.partition(b"\r\n")
+        method, target, _ = line.decode().split()
+        self.asked.append(f"{method} {target}")
+        if method == "CONNECT":
+            host = target.partition(":")[0]
+            if host not in self.names:
+                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+                return
+            with self._reach(host) as upstream:
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
+                _pump(connection, upstream)
+            return
+        parts = urlsplit(target)
+        with self._reach(parts.hostname or "") as upstream:
+            path = parts.path + (f"?{parts.query}" if parts.query else "")
+            lines = [line for line in rest.split(b"\r\n") if not line.lower().startswith(b"proxy-")]
+            upstream.sendall(f"{method} {path} HTTP/1.1\r\n".encode() + b"\r\n".join(lines))
+            _pump(connection, upstream)
+
+    def socks(self, connection: socket.socket) -> None:
+        _, count = connection.recv(2)
+        connection.recv(count)
+        connection.sendall(b"\x05\x00")
+        _, _, _, kind = connection.recv(4)
+        if kind == 3:
+            host = connection.recv(connection.recv(1)[0]).decode()
+        else:
+            host = socket.inet_ntoa(connection.recv(4))
+        (port,) = struct.unpack("!H", connection.recv(2))
+        self.asked.append(f"{'name' if kind == 3 else 'address'} {host}:{port}")
+        if host not in self.names:
+            connection.sendall(b"\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00")
+            return
+        with self._reach(host) as upstream:
+            connection.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+            _pump(connection, upstream)
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+def test_http_proxy_carries_a_request(origin: Origin) -> None:
+    """A name that only the proxy knows is reached through it, in absolute form."""
+    proxy = Proxy({NAME: _port(origin.url)})
+    with Wire(proxy.http) as wire:
+        client = _http(variables={"http_proxy": wire.url})
+        status, body, url = _get(client, f"http://{NAME}/blob.bin?a=b", offset_bytes=10)
+    assert (status, body, url) == (206, BLOB[10:], f"http://{NAME}/blob.bin?a=b")
+    assert proxy.asked == [f"GET http://{NAME}/blob.bin?a=b"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"HTTP_PROXY": "{url}"}, {"all_proxy": "{url}"}, {"ALL_PROXY": "{url}/"}, {"http_proxy": "{host}"}],
+)
+def test_the_proxys_variables(origin: Origin, variables: dict[str, str]) -> None:
+    """Upper case, for all schemes, with a slash or without a scheme: all mean the same proxy."""
+    proxy = Proxy({NAME: _port(origin.url)})
+    with Wire(proxy.http) as wire:
+        found = {name: value.format(url=wire.url, host=wire.url[7:]) for name, value in variables.items()}
+        assert _get(_http(variables=found), f"http://{NAME}/blob.bin")[1] == BLOB
+    assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks", "SOCKS5"])
+def test_socks_resolves_remotely(origin: Origin, scheme: str) -> None:
+    """The name goes to the proxy unresolved: a poisoned DNS at home does no harm."""
+    proxy = Proxy({NAME: _port(origin.url)})
+    with Wire(proxy.socks) as wire:
+        variables = {"all_proxy": f"{scheme}://127.0.0.1:{wire.port}"}
+        assert _get(_http(variables=variables), f"http://{NAME}/blob.bin")[1] == BLOB
+    assert proxy.asked == [f"name {NAME}:80"]
+
+
+def test_loopback_and_no_proxy_go_direct(origin: Origin, url: str) -> None:
+    """The lab, and what the user excludes, is asked directly."""
+    proxy = Proxy({})
+    with Wire(proxy.http) as wire:
+        assert _get(_http(variables={"all_proxy": wire.url}), url)[0] == 200
+        variables = {"all_proxy": wire.url, "no_proxy": "0.0.0.0"}
+        assert _get(_http(variables=variables), f"http://0.0.0.0:{_port(origin.url)}/blob.bin")[0] == 200
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks4"])
+@pytest.mark.parametrize("target", ["http", "https"])
+def test_a_dead_proxy_never_means_direct(origin: Origin, scheme: str, target: str) -> None:
+    """A host that could be reached directly is not, if its proxy is dead: it fails aloud."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = _http(variables={"all_proxy": f"{scheme}://user:canary@127.0.0.1:{port}"})
+    with pytest.raises(Unreachable) as caught, client.open(f"{target}://0.0.0.0:{_port(origin.url)}/blob.bin"):
+        pass
+    assert "canary" not in caught.value.message
+    assert origin.requests == []
+
+
+def test_a_proxy_that_cannot_be_resolved(origin: Origin) -> None:
+    """A proxy's name with a typing error is said to be the proxy's."""
+    client = _http(variables={"http_proxy": "http://proxy.g3m.test:3128"})
+    with pytest.raises(Unreachable, match="proxy"), client.open(f"http://0.0.0.0:{_port(origin.url)}/"):
+        pass
+    assert origin.requests == []
+
+
+@pytest.mark.parametrize("proxy", ["quic://127.0.0.1:1", "ftp://127.0.0.1:1", "://x", "file:///x"])
+def test_a_proxy_of_no_use_is_a_setting_that_is_not_right(origin: Origin, proxy: str) -> None:
+    """A scheme that cannot be a proxy is refused before anything goes out."""
+    client = _http(variables={"all_proxy": proxy})
+    with pytest.raises(SettingsError), client.open(f"http://0.0.0.0:{_port(origin.url)}/blob.bin"):
+        pass
+    assert origin.requests == []
+
+
+def test_the_process_environment_is_not_read(origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the variables a session was given count: libcurl does not look for itself."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert _get(_http(), f"http://0.0.0.0:{_port(origin.url)}/blob.bin")[0] == 200
+
+
+def test_a_proxy_refuses(origin: Origin) -> None:
+    """A proxy that wants a password, or does not know the host, is an error or an answer, never direct."""
+    answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    with Wire(_says(answer)) as wire:
+        client = _http(variables={"http_proxy": wire.url, "https_proxy": wire.url})
+        with client.open(f"http://0.0.0.0:{_port(origin.url)}/blob.bin") as response:
+            assert response.answer.status == 407
+        with contextlib.suppress(SourceError), client.open("https://0.0.0.0:1/") as response:
+            assert response.answer.status == 407
+    proxy = Proxy({})
+    with Wire(proxy.socks) as wire:
+        client = _http(variables={"all_proxy": f"socks5://127.0.0.1:{wire.port}"})
+        with pytest.raises(Unreachable), client.open(f"http://0.0.0.0:{_port(origin.url)}/blob.bin"):
+            pass
+    assert origin.requests == []
+
+
+def test_the_proxy_is_chosen_anew_for_every_hop(origin: Origin) -> None:
+    """A redirect from a proxied host to loopback leaves the proxy, and one to a proxied host enters it."""
+    proxy = Proxy({NAME: _port(origin.url)})
+    with Wire(proxy.http) as wire:
+        client = _http(variables={"http_proxy": wire.url})
+        origin.mischief("*", RedirectTo(origin.url))
+        assert _get(client, f"http://{NAME}/blob.bin")[2] == f"{origin.url}/blob.bin"
+        origin.mischief("*", RedirectTo(f"http://{NAME}"))
+        assert _get(client, f"{origin.url}/blob.bin")[2] == f"http://{NAME}/blob.bin"
+    assert proxy.asked == [f"GET http://{NAME}/blob.bin"] * 2
+
+
+def test_a_token_does_not_go_through_a_proxy_in_the_clear(origin: Origin) -> None:
+    """Over plain http a token is sent to nobody but loopback, so no proxy can read it."""
+    proxy = Proxy({NAME: _port(origin.url)})
+    token = Token(Secret("Bearer canary"), frozenset([NAME]))
+    with Wire(proxy.http) as wire:
+        _get(_http(variables={"http_proxy": wire.url}, tokens=[token]), f"http://{NAME}/blob.bin")
+    assert b"canary" not in proxy.heads[0]
+
+
+def test_a_proxys_password_goes_to_the_proxy_alone(origin: Origin) -> None:
+    """The origin does not see how one signs in at the proxy."""
+    proxy = Proxy({NAME: _port(origin.url)})
+    with Wire(proxy.http) as wire:
+        client = _http(variables={"http_proxy": f"http://me:canary@127.0.0.1:{wire.port}"})
+        assert _get(client, f"http://{NAME}/blob.bin")[0] == 200
+    assert b"Proxy-Authorization: Basic bWU6Y2FuYXJ5" in proxy.heads[0]
+    assert "proxy-authorization" not in origin.requests[0].headers
+
+
+# TLS.
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=20)
+
+
+@dataclass
+class Tls:
+    """A certificate authority and a server under it that answers what `answers` says, by path."""
+
+    folder: Path
+    answers: dict[str, bytes]
+    heads: list[bytes] = field(default_factory=list)
+
+    def context(self, name: str = "host") -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        return context
+
+    def serve(self, connection: socket.socket, name: str = "host") -> None:
+        with self.context(name).wrap_socket(connection, server_side=True) as secure:
+            head = _head(secure)
+            if not head:
+                return  # the client did not like our certificate
+            self.heads.append(head)
+            secure.sendall(self.answers.get(head.split()[1].decode(), OK))
+
+    @property
+    def trust(self) -> dict[str, str]:
+        return {"SSL_CERT_FILE": str(self.folder / "ca.pem")}
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority of our own, a certificate for the lab's hosts, one for another host and an expired one."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    _openssl(folder, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=lab ca")
+    for name, hosts, days in (
+        ("host", f"IP:127.0.0.1,IP:0.0.0.0,DNS:{NAME}", "2"),
+        ("other", "DNS:other.g3m.test", "2"),
+        ("expired", "IP:127.0.0.1", "-1"),
+    ):
+        (folder / f"{name}.ext").write_text(f"subjectAltName={hosts}\n")
+        _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signed = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        if days.startswith("-"):
+            signed += ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
+        else:
+            signed += ["-days", days]
+        try:
+            _openssl(folder, *signed, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+        except subprocess.CalledProcessError:
+            # An older openssl cannot set dates here; a certificate for nobody is refused as well.
+            (folder / f"{name}.ext").write_text("subjectAltName=DNS:nobody.g3m.test\n")
+            usual = [*signed[: signed.index("-CAcreateserial") + 1], "-days", "2"]
+            _openssl(folder, *usual, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    return folder
+
+
+@pytest.fixture
+def tls(certificates: Path) -> Tls:
+    return Tls(certificates, {})
+
+
+def test_tls_is_trusted_with_the_users_file(tls: Tls) -> None:
+    """SSL_CERT_FILE, or CURL_CA_BUNDLE, makes a lab's own authority known."""
+    with Wire(tls.serve) as wire:
+        url = f"https://127.0.0.1:{wire.port}/"
+        assert _get(_http(variables=tls.trust), url)[:2] == (200, b"hello")
+        bundle = {"CURL_CA_BUNDLE": tls.trust["SSL_CERT_FILE"]}
+        assert _get(_http(variables=bundle), url)[:2] == (200, b"hello")
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [("host", {}), ("host", {"SSL_CERT_FILE": "/nowhere.pem"}), ("other", None), ("expired", None)],
+)
+def test_tls_is_refused(tls: Tls, name: str, variables: dict[str, str] | None) -> None:
+    """An unknown authority, a missing file, another host's or an old certificate: Unreachable says TLS."""
+    token = Token(Secret("Bearer canary"), frozenset(["127.0.0.1"]))
+    with Wire(functools.partial(tls.serve, name=name)) as wire:
+        client = _http(variables=tls.trust if variables is None else variables, tokens=[token])
+        with pytest.raises(Unreachable, match="TLS"), client.open(f"https://127.0.0.1:{wire.port}/"):
+            pass
+    assert tls.heads == []
+
+
+def test_plain_http_on_a_tls_port(origin: Origin, tls: Tls) -> None:
+    """A host that answers https with http is no trusted host."""
+    client = _http(variables=tls.trust)
+    with pytest.raises(Unreachable, match="TLS"), client.open(f"https://127.0.0.1:{_port(origin.url)}/"):
+        pass
+
+
+def test_no_step_down_from_https_to_http(origin: Origin, tls: Tls) -> None:
+    """A redirect out of TLS is refused, and the plain host is not asked."""
+    location = f"HTTP/1.1 302 Found\r\nLocation: {origin.url}/blob.bin\r\nContent-Length: 0\r\n\r\n"
+    tls.answers["/down"] = location.encode()
+    with Wire(tls.serve) as wire:
+        with pytest.raises(Changed, match="from https to http"):
+            _get(_http(variables=tls.trust), f"https://127.0.0.1:{wire.port}/down")
+    assert origin.requests == []
+
+
+def test_a_step_up_from_http_to_https(tls: Tls) -> None:
+    """A redirect into TLS is followed and verified."""
+    with Wire(tls.serve) as secure:
+        target = f"https://127.0.0.1:{secure.port}/"
+        answer = f"HTTP/1.1 301 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
+        with Wire(_says(answer)) as plain:
+            assert _get(_http(variables=tls.trust), plain.url) == (200, b"hello", target)
+            with pytest.raises(Unreachable, match="TLS"):
+                _get(_http(), plain.url)
+
+
+@pytest.mark.parametrize("spelling", ["https", "HTTPS"])
+def test_tls_through_an_http_proxy(tls: Tls, spelling: str) -> None:
+    """CONNECT to a name that only the proxy knows; its own answer is not the host's head."""
+    token = Token(Secret("Bearer canary"), frozenset([NAME]))
+    with Wire(tls.serve) as wire:
+        proxy = Proxy({NAME: wire.port})
+        with Wire(proxy.http) as way:
+            variables = {**tls.trust, "https_proxy": way.url}
+            with _http(variables=variables, tokens=[token]).open(f"{spelling}://{NAME}/x") as response:
+                assert response.answer.status == 200
+                assert "x-proxy" not in response.answer.headers  # defect reported for HTTPS
+                assert response.answer.length_bytes == 5
+                assert response.read() == b"hello"
+    assert proxy.asked == [f"CONNECT {NAME}:443"]
+    assert b"canary" not in b"".join(proxy.heads)
+    assert b"Authorization: Bearer canary" in tls.heads[0]
+
+
+def test_tls_through_a_socks_proxy(tls: Tls) -> None:
+    """A SOCKS proxy carries TLS without seeing into it."""
+    with Wire(tls.serve) as wire:
+        proxy = Proxy({NAME: wire.port})
+        with Wire(proxy.socks) as way:
+            variables = {**tls.trust, "https_proxy": f"socks5://127.0.0.1:{way.port}"}
+            assert _get(_http(variables=variables), f"https://{NAME}/x")[:2] == (200, b"hello")
+    assert proxy.asked == [f"name {NAME}:443"]
+
+
+def test_a_proxy_that_cannot_reach_the_host(tls: Tls) -> None:
+    """CONNECT refused by the proxy is an error that costs no token."""
+    proxy = Proxy({})
+    with Wire(proxy.http) as way:
+        client = _http(variables={**tls.trust, "https_proxy": way.url})
+        try:
+            with client.open(f"https://{NAME}/x") as response:
+                assert response.answer.status == 502
+        except G3MError as error:
+            assert isinstance(error, Unreachable)
+
+
+def test_options_show_no_secret() -> None:
+    """Printing the options of a client prints neither tokens nor variables."""
+    options = HttpOptions(
+        user_agent="x", tokens=[Token(Secret("Bearer canary"), frozenset())], variables={"HF_TOKEN": "canary"}
+    )
+    assert "canary" not in repr(options)  # defect reported
