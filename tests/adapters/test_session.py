@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +108,7 @@ def test_a_session_shows_no_secret(world: World, tmp_path: Path) -> None:
     session = make_session({"root": str(tmp_path / "data"), **world.options}, variables)
     shown = repr(session) + str(session) + repr(session.settings) + repr(session.http._options)  # type: ignore[attr-defined]
     for secret in SECRETS:
-        assert secret not in shown  # defect reported: Session.variables, HttpOptions.variables
+        assert secret not in shown
 
 
 def test_a_mirror_of_the_hub_gets_no_token(world: World, tmp_path: Path) -> None:
@@ -137,7 +136,9 @@ def test_both_kinds_of_kaggle_accounts(world: World, tmp_path: Path, kind: str) 
     """User name with key, or the newer token: the API takes it, the storage never sees it."""
     origin = world.origin
     origin.kaggle(SBU_DATASET, world.sources.sbu, KAGGLE_USERNAME, KAGGLE_KEY, token=KAGGLE_CANARY)
-    variables = world.variables if kind == "basic" else {"KAGGLE_API_TOKEN": KAGGLE_CANARY}
+    variables = dict(world.variables)
+    if kind == "bearer":
+        variables = {"KAGGLE_API_TOKEN": KAGGLE_CANARY, "G3M_KAGGLE_TOKEN_HOSTS": variables["G3M_KAGGLE_TOKEN_HOSTS"]}
     run = _run(world, tmp_path / "data", ["sbu"], variables)
     assert run.error is None
     assert [("authorization" in request.headers) for request in origin.requests] == [True, False]
@@ -210,7 +211,7 @@ def test_settings_show_no_password_of_a_mirror(world: World, tmp_path: Path) -> 
     """Printing the settings shows where mirrors are, not how one signs in there."""
     rules = [{"prefix": "https://a.test/", "places": ["https://me:canary-password@b.test/"]}]
     session = make_session({"root": str(tmp_path), "mirrors": rules}, {})
-    assert "canary-password" not in repr(session.settings)  # defect reported: Mirror prints its places
+    assert "canary-password" not in repr(session.settings)
 
 
 def test_the_index_holds_no_secret(world: World, tmp_path: Path) -> None:
@@ -275,10 +276,16 @@ def test_a_stop_ends_a_wait(tmp_path: Path) -> None:
     """Ctrl-C in a five-minute wait is heard at once."""
     session = open_session(Settings(root=str(tmp_path)), variables={}, home=tmp_path)
     session.check_stop()
-    timer = threading.Timer(0.05, session.stop.set)
-    timer.start()
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        assert len(naps) < 10, "the stop was not heard"
+        if len(naps) == 3:
+            session.stop.set()
+
     with pytest.raises(Interrupted):
-        session.wait(300)
-    timer.join()
+        replace(session, sleep=sleep).wait(300)
+    assert len(naps) == 3
     with pytest.raises(Interrupted):
         session.check_stop()

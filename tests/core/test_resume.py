@@ -17,6 +17,7 @@ from g3m.core.errors import (
     G3MError,
     Missing,
     Refused,
+    Replaced,
     SourceError,
     Throttled,
     Truncated,
@@ -199,7 +200,7 @@ def test_rows_of_the_table_that_go_on(wanted: Wanted, answer: Answer, go: Go) ->
 )
 def test_rows_of_the_table_that_are_refused(wanted: Wanted, answer: Answer, words: str) -> None:
     """Each way in which an answer is not the planned file has its words."""
-    with pytest.raises(Changed, match=words):
+    with pytest.raises((Changed, Replaced), match=words):
         decide(wanted, answer)
 
 
@@ -217,7 +218,7 @@ def test_a_range_beyond_the_planned_end_is_another_size() -> None:
         (403, Refused),
         (404, Missing),
         (410, Missing),
-        (416, Changed),
+        (416, Replaced),
         (429, Throttled),
         (503, Throttled),
         (500, Unreachable),

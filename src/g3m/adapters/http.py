@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import certifi
 import pycurl
@@ -27,6 +27,9 @@ REDIRECT_LIMIT = 5
 CONNECT_TIMEOUT_S = 20
 DOCUMENT_LIMIT_BYTES = 64 * 2**20
 _BUFFER_BYTES = 2**20
+_ADDRESS = "%/:=&?~#+!$,;'@()*[]"
+"""What stays as it is in an address that a server names; anything else is percent-encoded."""
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TLS_CODES = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CONNECT_ERROR)
 
@@ -38,7 +41,7 @@ class HttpOptions:
     user_agent: str
     stall_timeout_s: float = 30.0
     tokens: Sequence[Token] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     stopping: Callable[[], bool] = lambda: False
 
 
@@ -94,9 +97,12 @@ class Http:
 
 def _next_hop(url: str, answer: Answer) -> str:
     location = answer.headers.get("location", "")
-    target = urljoin(url, location)
-    scheme = urlsplit(target).scheme
-    if not location or scheme not in ("http", "https"):
+    try:
+        target = quote(urljoin(url, location), safe=_ADDRESS)
+        scheme, host = urlsplit(target).scheme, urlsplit(target).hostname or ""
+    except ValueError:
+        target = scheme = host = ""
+    if not location or scheme not in ("http", "https") or not host or "%" in host:
         raise Changed(f"{mask(url)}: redirected to {mask(target)!r}, which is no web address")
     if urlsplit(url).scheme == "https" and scheme == "http":
         raise Changed(f"{mask(url)}: redirected from https to http ({host_of(target)})")
@@ -145,7 +151,7 @@ class _Transfer:
         easy.setopt(pycurl.CAINFO, bundle)
         # Set even when empty: libcurl would read the environment otherwise.
         proxy = proxy_for(url, variables)
-        self._tunnel = url.startswith("https:") and proxy.startswith("http")
+        self._tunnel = url.lower().startswith("https:") and proxy.startswith("http")
         easy.setopt(pycurl.PROXY, proxy)
         easy.setopt(pycurl.NOPROXY, "")
         easy.setopt(pycurl.HEADERFUNCTION, self._take_header)
@@ -161,12 +167,14 @@ class _Transfer:
             parts = text.split(None, 2)
             self._status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
         elif not text and self._tunnel and 200 <= self._status < 300:
-            self._tunnel = False  # that was the proxy's answer to CONNECT; the real head follows
+            self._tunnel, self._headers = False, {}  # the proxy's answer to CONNECT; the real head follows
         elif not text:
             self._head_done = self._status >= 200
         else:
             name, _, value = text.partition(":")
-            self._headers[name.strip().lower()] = value.strip()
+            known = self._headers.get(name.strip().lower())
+            value = value.strip() if known is None else f"{known}, {value.strip()}"
+            self._headers[name.strip().lower()] = value
 
     def _take_body(self, data: bytes) -> int:
         self._active_s = time.monotonic()

@@ -20,6 +20,7 @@ from g3m.core.resume import Wanted, decide
 from g3m.core.secrets import mask
 
 PAGE_LIMIT = 1000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
@@ -38,16 +39,23 @@ def list_repository(
             following = _NEXT.search(response.answer.headers.get("link", ""))
         assets += [_asset(item, listing) for item in _items(body, url) if _wanted(item, listing)]
         if following is None:
-            return tuple(sorted(assets, key=lambda asset: asset.name))
+            return _sorted(assets, listing)
         # Only the query is taken over: the answer cannot move us, or our token, to another host.
         url = f"{base}?{urlsplit(following.group(1)).query}"
     raise Changed(f"{mask(base)}: the listing has more than {PAGE_LIMIT} pages")
 
 
+def _sorted(assets: list[Asset], listing: Listing) -> tuple[Asset, ...]:
+    names = {asset.name for asset in assets}
+    if len(names) != len(assets):
+        raise Changed(f"listing of {listing.repository}: a name stands there twice")
+    return tuple(sorted(assets, key=lambda asset: asset.name))
+
+
 def _items(body: bytes, url: str) -> list[Any]:
     try:
         items = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         items = None
     if not isinstance(items, list):
         raise Changed(f"{mask(url)}: the answer is not a listing")
@@ -67,7 +75,7 @@ def _asset(item: dict[str, Any], listing: Listing) -> Asset:
             digest, size = Digest.parse(f"sha256:{large['oid']}"), large["size"]
         else:
             digest, size = Digest.parse(f"git-sha1:{item['oid']}"), item["size"]
-        if not isinstance(size, int) or size < 0 or "/" in path or path.startswith("."):
+        if not isinstance(size, int) or size < 0 or not _NAME.fullmatch(path):
             raise ValueError("size or path")
     except (KeyError, ValueError) as error:
         raise Changed(

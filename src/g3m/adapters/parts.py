@@ -120,8 +120,7 @@ class Part:
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o644
         )
         try:
-            for line in lines:
-                os.write(journal, line)
+            written = _write_all(journal, b"".join(lines))
             os.fsync(journal)
             os.replace(temporary, self._journal_path)
             _sync_folder(self.path.parent)
@@ -130,7 +129,7 @@ class Part:
             raise
         if self._journal >= 0:
             os.close(self._journal)
-        self._journal, self._journal_bytes = journal, sum(map(len, lines))
+        self._journal, self._journal_bytes = journal, written
 
     def _place_record(self, place: str, etag: str) -> Record:
         return {"place": place, "etag": etag, "size_bytes": self.announced_bytes}
@@ -180,9 +179,7 @@ class Part:
         self._flushed_s = time.monotonic()
 
     def _append(self, record: Record) -> None:
-        line = _line(record)
-        os.write(self._journal, line)
-        self._journal_bytes += len(line)
+        self._journal_bytes += _write_all(self._journal, _line(record))
 
     def _check_alone(self) -> None:
         """Locked if somebody else has written to the journal, or has put another in its place."""
@@ -252,6 +249,14 @@ def _records(journal: Path) -> Iterator[Record]:
 def _line(record: Record) -> bytes:
     body = json.dumps(record, sort_keys=True).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _write_all(descriptor: int, data: bytes) -> int:
+    """Write it all, however little the system takes at once; returns its length."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    return len(data)
 
 
 def _sync_folder(path: Path) -> None:

@@ -36,7 +36,7 @@ class Session:
     store: Store
     http: Fetcher
     recipes: Recipes
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     home: Path = Path()
     policy: Policy = field(default_factory=Policy)
     sleep: Callable[[float], None] = time.sleep

@@ -2,7 +2,7 @@
 
     G3MError (1)
     ├─ UsageError (2)         RecipeError · SettingsError · UnknownDataset
-    ├─ SourceError (5)        Unreachable · Missing · Throttled · Truncated · Changed · Refused (4)
+    ├─ SourceError (5)        Unreachable · Missing · Throttled · Truncated · Changed · Replaced · Refused (4)
     ├─ ContentError (7)       DigestMismatch · BadArchive · NotRecognised · TooManyRejected (3) · NotVerified
     ├─ StorageError (6)       NoSpace · NotWritable · Locked (1) · OtherOptions (2)
     ├─ PartialError (3)       some tasks failed, the others are published
@@ -162,6 +162,13 @@ class Changed(SourceError):
 
     code = "G3M-E550"
     title = ("the answer is not the planned file", "返回的内容不是计划中的文件")
+
+
+class Replaced(SourceError):
+    """The file on the server is another version than the one that was begun; what we have is old."""
+
+    code = "G3M-E551"
+    title = ("the file on the server was replaced", "服务器上的文件已被替换")
 
 
 class ContentError(G3MError):

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from g3m.core.members import basename
-from g3m.core.samples import clean, safe_key
+from g3m.core.samples import KEY_LIMIT, clean, safe_key
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 CAPTION_COLUMNS = ("descript", "caption", "captions", "text", "TEXT", "txt", "sentence")
@@ -160,7 +160,7 @@ def unique_keys(names: Iterable[str]) -> Iterator[str]:
     """
     seen: dict[str, int] = {}
     for name in names:
-        base = key = safe_key(name)[:70] or "sample"
+        base = key = safe_key(name)[:KEY_LIMIT] or "sample"
         while key in seen:  # a name may end as a numbered key does: "a", "a_2", "a"
             seen[base] += 1
             key = f"{base}_{seen[base]}"

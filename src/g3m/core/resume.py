@@ -5,7 +5,8 @@
     n bytes             206 from n, size as planned              append
     n bytes             200 (range ignored)                      write from 0
     n bytes             200 with another validator (If-Range)    write from 0
-    any                 another size, or 206 of another version  Changed
+    n bytes             206 of another version, 416              Replaced
+    any                 another size                             Changed
     any                 206 from elsewhere, a page, an encoding  Changed
     any                 401 403 · 404 410 · 429 503              Refused · Missing · Throttled
     any                 408 5xx · another status                 Unreachable · Changed
@@ -23,7 +24,16 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 from g3m.core.digest import Digest
-from g3m.core.errors import Changed, Missing, Refused, SourceError, Throttled, Truncated, Unreachable
+from g3m.core.errors import (
+    Changed,
+    Missing,
+    Refused,
+    Replaced,
+    SourceError,
+    Throttled,
+    Truncated,
+    Unreachable,
+)
 
 RETRY_AFTER_LIMIT_S = 300.0
 _DIGITS_LIMIT = 18
@@ -103,7 +113,7 @@ def decide(wanted: Wanted, answer: Answer, *, now: datetime | None = None) -> Go
     if encoding not in ("", "identity"):
         raise Changed(f"{wanted.label}: sent with the encoding {encoding!r} that was not asked for")
     if answer.status == 206 and wanted.etag and answer.etag and answer.etag != wanted.etag:
-        raise Changed(f"{wanted.label}: the file on the server changed since the download began")
+        raise Replaced(f"{wanted.label}: the file on the server changed since the download began")
     whole = Go(offset_bytes=0, size_bytes=answer.length_bytes)
     go = _partial(wanted, answer) if answer.status == 206 else whole
     if wanted.size_bytes is not None and go.size_bytes not in (None, wanted.size_bytes):
@@ -143,7 +153,7 @@ def refusal(wanted: Wanted, answer: Answer, *, now: datetime | None = None) -> S
         wait_s = retry_after_s(answer.headers.get("retry-after", ""), now=now)
         return Throttled(f"{wanted.label}: the server is busy (HTTP {status})", after_s=wait_s)
     if status == 416:
-        return Changed(f"{wanted.label}: the server has no byte {wanted.offset_bytes} (HTTP 416)")
+        return Replaced(f"{wanted.label}: the server has no byte {wanted.offset_bytes} (HTTP 416)")
     if status == 408 or 500 <= status <= 599:
         return Unreachable(f"{wanted.label}: the server failed (HTTP {status})")
     return Changed(f"{wanted.label}: unexpected answer (HTTP {status})")

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from g3m.core.errors import SettingsError
-from g3m.core.secrets import LOOPBACK, host_of
+from g3m.core.secrets import LOOPBACK, host_of, mask
 
 HUB_ENDPOINT = "https://huggingface.co"
 KAGGLE_ENDPOINT = "https://www.kaggle.com"
@@ -27,6 +27,9 @@ class Mirror:
 
     prefix: str
     places: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Mirror({mask(self.prefix)!r}, {tuple(map(mask, self.places))!r})"
 
 
 @dataclass(frozen=True, slots=True)

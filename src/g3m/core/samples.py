@@ -19,6 +19,8 @@ from g3m.core.members import Member
 
 SHARD_SAMPLES = 2999
 CAPTION_LIMIT_BYTES = 65536
+KEY_LIMIT = 70
+"""Leaves room for the number of a repeat: a key in a shard has 80 characters at most."""
 
 REASONS = {
     "missing_image": "the captions name an image that the archive does not hold",
@@ -124,7 +126,7 @@ def safe_key(name: str) -> str:
     >>> safe_key("000000000139"), safe_key("4385058960_b0f2.91"), safe_key("ÀÉ/1 2")
     ('000000000139', '4385058960_b0f2_91', '1_2')
     """
-    return _KEY_GAP.sub("_", name).strip("_")[:80]
+    return _KEY_GAP.sub("_", name).strip("_")[:80].strip("_")
 
 
 def clean(text: str) -> str:
@@ -192,7 +194,7 @@ def narrative_drafts(lines: Iterable[tuple[int, bytes]], *, number_repeats: bool
             yield Draft(ordinal, f"line-{ordinal + 1}", "", "", {}, "bad_record", place)
             continue
         told[image_id] = told.get(image_id, 0) + 1
-        key = safe_key(image_id)
+        key = safe_key(image_id)[:KEY_LIMIT]
         if number_repeats and told[image_id] > 1:
             key = f"{key}_{told[image_id]}"
         kept = ("dataset_id", "image_id", "annotator_id", "caption", "voice_recording")

@@ -82,7 +82,7 @@ def drive(plan: Plan, session: Session, runner: Runner, sinks: Sequence[Sink] = 
     if not all(published(dataset, session) for dataset in plan.datasets):
         session.store.prepare()
         with session.store.lease() as lease:
-            _sweep(session)
+            _sweep(plan, session)
             check_space(plan, session)
             _work(run, runner, lease)
     for dataset in plan.datasets:
@@ -217,10 +217,13 @@ def missing_bytes(plan: Plan, session: Session) -> int:
     for dataset in plan.datasets:
         if published(dataset, session) is None:
             final, peak = dataset.shard_bytes or 0, dataset.peak_bytes or 0
-            here = _bytes_here(dataset, session)
-            lasting += max(final - here, 0)
-            # A copy of the user's own is read where it lies.
-            passing = max(passing, 0 if session.settings.source else peak - final - here)
+            shards = _shard_bytes_here(dataset, session)
+            assets = sum(fetched_bytes(asset, session) for asset in dataset.assets)
+            if dataset.recipe.samples.reader == "shards":
+                shards += assets
+            elif not session.settings.source:  # a copy of the user's own is read where it lies
+                passing = max(passing, peak - final - assets)
+            lasting += max(final - shards, 0)
     return max(lasting + passing - session.store.free().size_bytes, 0)
 
 
@@ -239,11 +242,9 @@ def check_space(plan: Plan, session: Session) -> None:
         )
 
 
-def _bytes_here(dataset: DatasetPlan, session: Session) -> int:
-    """Bytes of a dataset that are on the disk already: assets, parts and finished shards."""
+def _shard_bytes_here(dataset: DatasetPlan, session: Session) -> int:
     folder = session.store.root / dataset.recipe.folder
-    shards = sum(path.stat().st_size for path in folder.glob("*.tar"))
-    return shards + sum(fetched_bytes(asset, session) for asset in dataset.assets)
+    return sum(path.stat().st_size for path in folder.glob("*.tar"))
 
 
 def fetched_bytes(asset: Asset, session: Session) -> int:
@@ -252,11 +253,17 @@ def fetched_bytes(asset: Asset, session: Session) -> int:
     return receipt.size_bytes if receipt else claimed_bytes(part_path(session, asset))
 
 
-def _sweep(session: Session) -> None:
+def _sweep(plan: Plan, session: Session) -> None:
     """Delete what an earlier run left half made; journaled parts are kept."""
-    for pattern in ("*.making", "*.tmp", ".*.tmp"):
-        for path in session.store.part("").glob(pattern):
-            remove(path)
+    work = session.store.work
+    folders = [session.store.root / dataset.recipe.folder for dataset in plan.datasets]
+    left = [
+        *work.glob("parts/*.making"),
+        *work.rglob("*.tmp"),
+        *(p for f in folders for p in f.glob(".*.tmp")),
+    ]
+    for path in left:
+        remove(path)
 
 
 def _raise_failures(summary: Summary) -> None:

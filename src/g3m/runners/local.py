@@ -26,18 +26,22 @@ def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Ite
     reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     jobs = session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
     with ThreadPoolExecutor(1, "g3m-network") as network, ThreadPoolExecutor(jobs, "g3m-work") as work:
-        while True:
-            if not session.stop.is_set():
-                for task in agenda.take_ready():
-                    lane = network if task.kind == "fetch" else work
-                    lane.submit(_run_one, task, run, session, reports)
-            if not agenda.busy:
-                return
-            beat()
-            try:
-                yield reports.get(timeout=WAIT_S)
-            except queue.Empty:
-                continue
+        try:
+            while True:
+                if not session.stop.is_set():
+                    for task in agenda.take_ready():
+                        lane = network if task.kind == "fetch" else work
+                        lane.submit(_run_one, task, run, session, reports)
+                if not agenda.busy:
+                    return
+                beat()
+                try:
+                    yield reports.get(timeout=WAIT_S)
+                except queue.Empty:
+                    continue
+        finally:
+            if agenda.busy:  # nobody listens any more: the tasks must not go on alone
+                session.stop.set()
 
 
 def _run_one(task: Task, run: RunTask, session: Session, reports: queue.SimpleQueue[Outcome]) -> None:

@@ -64,6 +64,7 @@ def get(
 
 def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> Summary:
     """`get` within an open session."""
+    session.recipes.expand(datasets)  # a mistyped name must not leave folders behind
     session.store.prepare()
     return drive(resolve(datasets, session), session, run_local, sinks)
 
@@ -104,12 +105,15 @@ def _repair(
     name: str, shards: set[tuple[str, str]], body: Manifest | None, session: Session, sinks: Sequence[Sink]
 ) -> None:
     """Make the broken shards of one dataset again, with the options that it was made with."""
+    forget({(dataset, shard) for dataset, shard in shards if dataset == name}, session)
     if name not in session.recipes.names:
         raise NotVerified(
             f"{name}: its recipe is not among the known ones",
-            hint=("run `g3m get` with the recipe's file", "请用该配方文件运行 `g3m get`"),
+            hint=(
+                "run `g3m get` with the recipe's file: it makes the broken shards again",
+                "请用该配方文件运行 `g3m get`：会重做损坏的分片",
+            ),
         )
-    forget({(dataset, shard) for dataset, shard in shards if dataset == name}, session)
     parity = body.parity if body else session.settings.parity
     get_in([name], replace(session, settings=replace(session.settings, parity=parity)), sinks)
 

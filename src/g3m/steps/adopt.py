@@ -20,6 +20,7 @@ from g3m.core.digest import strongest
 from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Noted, Progressed
 from g3m.core.members import Member, Refusal, basename
+from g3m.core.pairs import unique_keys
 from g3m.core.plan import Plan, Task, asset_id
 from g3m.core.receipt import AssetReceipt, Rejected
 from g3m.core.samples import safe_key
@@ -142,7 +143,7 @@ def _take_over(path: Path, receipt: AssetReceipt, part: Path, survey: _Survey) -
     link_or_copy(path, part)
     entries = [
         Entry(
-            basename(group.key),
+            group.key.removeprefix("./"),
             tuple(Field(kind, member.offset, member.size_bytes) for kind, member in group.members.items()),
         )
         for group in survey.whole
@@ -156,9 +157,10 @@ def _take_over(path: Path, receipt: AssetReceipt, part: Path, survey: _Survey) -
 def _rewrite(reader: MemberReader, part: Path, survey: _Survey) -> tuple[Packed, ShardSummary]:
     packed = Packed([], survey.rejected, survey.notes)
     packed.note("rewritten_shard")
+    keys = unique_keys(basename(group.key) for group in survey.whole)
     with ShardWriter(part) as writer:
-        for group in survey.whole:
+        for key, group in zip(keys, survey.whole, strict=True):
             order = [kind for kind in ("jpg", "json", "txt") if kind in group.members]
             parts = [(kind, reader.read(group.members[kind])) for kind in order]
-            packed.entries.append(writer.add(safe_key(basename(group.key)), parts))
+            packed.entries.append(writer.add(key, parts))
         return packed, writer.close()

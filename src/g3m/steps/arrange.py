@@ -239,7 +239,8 @@ class _Arranger:
         for number, group in groupby(drafts, key=lambda draft: shard_number(draft.ordinal)):
             for draft in keep_last(group) if overwrite else group:
                 image = images.get(draft.image)
-                problem = draft.problem or self._problem(draft, image, refused)
+                refusal = refused.pop(draft.image, None) if image is None else None
+                problem = draft.problem or self._problem(draft, image, refusal)
                 if not problem and not overwrite and draft.key in keys:
                     problem = "duplicate_key"
                 if problem or image is None:
@@ -248,13 +249,14 @@ class _Arranger:
                 keys.add(draft.key)
                 meta = self._record(draft) if whole_record else draft.meta
                 yield number, Pick(draft.key, image, draft.text, meta)
+        self.rejected += ((item.name[:200], item.reason, item.detail) for item in refused.values())
 
     @staticmethod
-    def _problem(draft: Draft, image: Ref | None, refused: dict[str, str]) -> str:
+    def _problem(draft: Draft, image: Ref | None, refused: Refusal | None) -> str:
         if not draft.key:
             return "unsafe_key"
         if image is None:
-            return refused.get(draft.image, "missing_image")
+            return refused.reason if refused else "missing_image"
         return "" if image.member.size_bytes else "empty_image"
 
     def _record(self, draft: Draft) -> Ref:
@@ -262,19 +264,18 @@ class _Arranger:
         offset, length = draft.line or (0, 0)
         return Ref(self._rule.captions, Member("record", "raw", offset, length, length))
 
-    def _images(self) -> tuple[dict[str, Ref], dict[str, str]]:
-        """Images by their name inside the recipe's folder, and names that were refused."""
+    def _images(self) -> tuple[dict[str, Ref], dict[str, Refusal]]:
+        """Images by their name inside the recipe's folder, and what was refused by the same names."""
         asset_name, _, folder = self._rule.images.partition("/")
         images: dict[str, Ref] = {}
-        refused: dict[str, str] = {}
+        refused: dict[str, Refusal] = {}
         for holding in self._unfold(asset_name):
             self._hold(holding)
             for item in holding.members:
                 self._session.check_stop()
                 name = inside(item.name, folder)
                 if isinstance(item, Refusal):
-                    refused[name or item.name] = item.reason
-                    self.rejected.append((item.name[:200], item.reason, item.detail))
+                    refused[name or item.name] = item
                 elif name is not None:
                     images.setdefault(name, Ref(holding.source, item))
         if not images:

@@ -19,10 +19,11 @@ from g3m.adapters.tar import list_tar
 from g3m.core.digest import Hasher
 from g3m.core.errors import BadArchive, UnknownDataset
 from g3m.core.events import Event, Progressed
-from g3m.core.members import Refusal
+from g3m.core.index import Index
+from g3m.core.members import Refusal, basename
 from g3m.core.receipt import Manifest, manifest
 from g3m.core.shard import ShardSummary
-from g3m.steps.publish import COMPANIONS, MANIFEST
+from g3m.steps.publish import COMPANIONS, INDEX, MANIFEST
 
 _READ_BYTES = 2**20
 
@@ -92,15 +93,28 @@ def check(
         done += shard.size_bytes
         if deep and path.is_file():
             yield from _look_inside(path, shard, body.dataset, session, findings)
-    findings.extend(
-        Finding(body.dataset, name, "missing") for name in COMPANIONS if not (folder / name).is_file()
-    )
+    findings += _check_companions(folder, body)
     known = {shard.name for shard in body.shards}
     there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.tar")))
     strays = (
         Finding(body.dataset, name, "extra", "not in the manifest") for name in there if name not in known
     )
     findings.extend(strays)
+
+
+def _check_companions(folder: Path, body: Manifest) -> Iterator[Finding]:
+    """The small files must be there, and the index must be whole."""
+    for name in COMPANIONS:
+        if not (folder / name).is_file():
+            yield Finding(body.dataset, name, "missing")
+        elif name == INDEX:
+            try:
+                found = len(Index((folder / name).read_bytes()))
+            except (OSError, ValueError) as error:
+                yield Finding(body.dataset, name, "structure", str(error))
+                continue
+            if found != body.samples:
+                yield Finding(body.dataset, name, "structure", f"{found} samples, not {body.samples}")
 
 
 def _check_shard(
@@ -139,7 +153,7 @@ def _look_inside(
                 session.check_stop()
                 if isinstance(item, Refusal):
                     findings.append(Finding(dataset, shard.name, "structure", f"{item.name}: {item.reason}"))
-                elif item.name.endswith(".jpg"):
+                elif basename(item.name).partition(".")[2] == "jpg":
                     images += 1
                     found = verdict(reader.read(item))
                     if found != "ok":
@@ -164,6 +178,12 @@ def broken(findings: list[Finding]) -> set[tuple[str, str]]:
 
 
 def forget(shards: set[tuple[str, str]], session: Session) -> None:
-    """Drop the receipts of shards, so that the next run makes them again; the files stay until then."""
-    for dataset, shard in shards:
-        remove(session.store.receipt(dataset, shard))
+    """Drop what proves the broken parts of a dataset, so that the next run makes them again.
+
+    A shard stays until then: its receipt goes. A small file goes itself.
+    """
+    folders = {body.dataset: folder for folder, body in manifests(session, ()).items()}
+    for dataset, name in shards:
+        remove(session.store.receipt(dataset, name))
+        if dataset in folders and name in COMPANIONS:
+            remove(folders[dataset] / name)

@@ -18,6 +18,7 @@ from g3m.core.errors import (
     DigestMismatch,
     G3MError,
     Interrupted,
+    Replaced,
     SourceError,
     StorageError,
     Unreachable,
@@ -30,10 +31,14 @@ from g3m.core.resume import Go, Wanted, check_end, decide
 from g3m.core.retry import History
 from g3m.core.retry import decide as decide_retry
 from g3m.core.routes import Route, candidates
+from g3m.core.secrets import host_of, mask
 from g3m.steps.find import find, part_path, present, proof, whole_path, write_receipt
 
 WRONG_LIMIT = 2
 """How often a place may deliver bytes with a wrong digest: once may be the line, twice is the place."""
+
+RENEW_LIMIT = 3
+"""How often an unpinned file may be begun anew because the server shows another version."""
 
 TICK_S = 0.25
 
@@ -52,13 +57,15 @@ class _State:
     served: bool = False
     last_error: G3MError | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+    renewed: int = 0
     ticked_s: float = 0.0
 
     def wanted(self, part: Part, etag: str) -> Wanted:
+        """What the next answer must fit; a size that only a server told binds no other version."""
         return Wanted(
             label=f"{self.asset.name} from {self.routes[0].place}",
             offset_bytes=part.position,
-            size_bytes=self.size_bytes,
+            size_bytes=self.asset.size_bytes,
             etag=etag,
         )
 
@@ -112,18 +119,17 @@ def _complete(state: _State, part: Part) -> Generator[Event, None, bool]:
     if wrong is None:
         return True
     places = list(part.places)
-    names = ", ".join(places)
+    names = ", ".join(dict.fromkeys(host_of(place) for place in places))
     label = f"the bytes from {names} have {_short(wrong[1])}, pinned is {_short(wrong[0])}"
     state.last_error = DigestMismatch(f"{state.asset.name}: {label}")
     for place in places:
         state.wrong[place] = state.wrong.get(place, 0) + 1
+    _begin_anew(state, part)
     yield Noted(task=state.task.id, text=f"{label}; fetched again")
-    part.restart()
-    state.size_bytes = state.asset.size_bytes
-    for route in [route for route in state.routes if state.wrong.get(route.place, 0) >= WRONG_LIMIT]:
+    for route in [route for route in state.routes if state.wrong.get(_name(route), 0) >= WRONG_LIMIT]:
         yield from _drop(state, route, "it delivered wrong bytes twice")
     # The next place goes first: if it has the right bytes, the culprit is known.
-    state.routes.sort(key=lambda route: state.wrong.get(route.place, 0))
+    state.routes.sort(key=lambda route: state.wrong.get(_name(route), 0))
     return False
 
 
@@ -137,10 +143,10 @@ def _attempt(state: _State, part: Part, session: Session) -> Iterator[Event]:
     try:
         yield from _stream(state, part, route, session)
     except (Interrupted, StorageError):
-        part.flush(route.place)
+        part.flush(_name(route))
         raise
     except SourceError as error:
-        part.flush(route.place)
+        part.flush(_name(route))
         yield from _after_failure(state, part, before, error, session)
 
 
@@ -150,11 +156,11 @@ def _after_failure(
     """Begin anew, wait and try again, or drop the route."""
     route = state.routes[0]
     state.last_error = error
-    if isinstance(error, Changed) and before and not _pinned(state.asset):
+    if isinstance(error, Replaced) and before and state.renewed < RENEW_LIMIT and not _pinned(state.asset):
         # The file on the server is a new one, and nothing says that the old one was better.
         yield Noted(task=state.task.id, text=f"{error.message}; begun anew")
-        part.restart()
-        state.size_bytes = state.asset.size_bytes
+        state.renewed += 1
+        _begin_anew(state, part)
         return
     history = state.history.get(route.url, History()).after(error, part.position - before)
     state.history[route.url] = history
@@ -170,7 +176,7 @@ def _after_failure(
 
 def _drop(state: _State, route: Route, reason: str) -> Iterator[Event]:
     state.routes.remove(route)
-    state.reasons[f"{route.place} ({route.way})"] = reason
+    state.reasons[f"{_name(route)} ({route.way})"] = reason
     yield RouteDropped(task=state.task.id, place=route.place, reason=reason)
 
 
@@ -185,16 +191,18 @@ def _no_route_left(state: _State) -> G3MError:
 def _stream(state: _State, part: Part, route: Route, session: Session) -> Iterator[Event]:
     """One request: take its bytes as long as they are what was planned."""
     # Under a pinned digest a validator proves nothing more, and mirrors disagree about it.
-    etag = "" if _pinned(state.asset) else part.places.get(route.place, "")
+    etag = "" if _pinned(state.asset) else part.places.get(_name(route), "")
     if part.position and not _may_continue(state, part, route, etag):
-        part.restart()
+        _begin_anew(state, part)
     wanted = state.wanted(part, etag)
     with session.http.open(route.url, offset_bytes=part.position, etag=etag) as response:
         go = decide(wanted, response.answer, now=session.now())
         if go.offset_bytes != part.position:
-            part.restart()
+            _begin_anew(state, part)
+        elif part.position and go.size_bytes not in (None, state.size_bytes):
+            raise Replaced(f"{wanted.label}: the file on the server has another size now")
         _learn(state, go, response.answer.digests)
-        part.begin(route.place, response.answer.etag, state.size_bytes)
+        part.begin(_name(route), response.answer.etag, state.size_bytes)
         yield RouteChosen(task=state.task.id, place=route.place, way=route.way, offset_bytes=part.position)
         for data in response.chunks():
             session.check_stop()
@@ -202,24 +210,35 @@ def _stream(state: _State, part: Part, route: Route, session: Session) -> Iterat
                 raise Changed(
                     f"{wanted.label}: sends more than the {state.size_bytes} bytes that were announced"
                 )
-            part.write(data, route.place)
+            part.write(data, _name(route))
             yield from _tick(state, part, session.monotonic())
     if state.size_bytes is None:
         # A body without a length: its end is all there is to know, and its digest becomes the record.
         state.size_bytes = part.position
     check_end(wanted, part.position, state.size_bytes)
-    part.flush(route.place)
+    part.flush(_name(route))
+
+
+def _begin_anew(state: _State, part: Part) -> None:
+    """Throw the bytes away, and with them what the server had said of the whole."""
+    part.restart()
+    state.size_bytes, state.expected, state.served = state.asset.size_bytes, state.asset.digests, False
 
 
 def _may_continue(state: _State, part: Part, route: Route, etag: str) -> bool:
     """Bytes of two places are mixed only under one pinned digest; without it only the same file goes on."""
     if _pinned(state.asset):
         return True
-    return bool(etag) and list(part.places) == [route.place]
+    return bool(etag) and list(part.places) == [_name(route)]
 
 
 def _short(digest: Digest) -> str:
     return f"{digest.algorithm} {digest.hex[:12]}…"
+
+
+def _name(route: Route) -> str:
+    """The place of a route in journals and messages: its address without secrets."""
+    return mask(route.url)
 
 
 def _pinned(asset: Asset) -> bool:

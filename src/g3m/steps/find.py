@@ -145,13 +145,11 @@ def _check(
     task: Task, asset: Asset, path: Path, session: Session
 ) -> Generator[Event, None, AssetReceipt | None]:
     """Hash a candidate; its receipt if the digest is the pinned one, else None."""
-    size_bytes = path.stat().st_size
-    hasher = Hasher((digest.algorithm for digest in asset.digests), size_bytes=size_bytes)
-    with open(path, "rb") as file:
-        while data := file.read(_READ_BYTES):
-            session.check_stop()
-            hasher.update(data)
-            yield Progressed(task=task.id, done_bytes=hasher.size_bytes, total_bytes=size_bytes)
+    try:
+        hasher = yield from _hash(task, asset, path, session)
+    except OSError as error:
+        yield Noted(task=task.id, text=f"{path} is not used: it cannot be read ({error.strerror})")
+        return None
     wrong = disagreement(asset.digests, hasher.digests())
     if wrong is not None:
         if path.name == asset.name:
@@ -162,11 +160,27 @@ def _check(
     return AssetReceipt(
         id=asset_id(asset),
         name=asset.name,
-        size_bytes=size_bytes,
+        size_bytes=hasher.size_bytes,
         digests=hasher.digests(),
         proof=proof(asset, session),
         path=str(path),
     )
+
+
+def _hash(task: Task, asset: Asset, path: Path, session: Session) -> Generator[Event, None, Hasher]:
+    size_bytes = path.stat().st_size
+    hasher = Hasher((digest.algorithm for digest in asset.digests), size_bytes=size_bytes)
+    with open(path, "rb") as file:
+        while data := file.read(_READ_BYTES):
+            session.check_stop()
+            hasher.update(data)
+            yield Progressed(task=task.id, done_bytes=hasher.size_bytes, total_bytes=size_bytes)
+    return hasher
+
+
+def _holds_anything(folder: Path) -> bool:
+    """Whether a folder has a file that is not empty."""
+    return any(path.is_file() and path.stat().st_size for path in folder.rglob("*"))
 
 
 def proof(asset: Asset, session: Session, *, served: bool = False) -> str:
@@ -183,7 +197,7 @@ def _unpacked(root: _Root, asset: Asset) -> Path | None:
     if not root.path.is_dir():
         return None
     if asset.size_bytes is None and not asset.holds:
-        return root.path if root.named else None
+        return root.path if root.named and _holds_anything(root.path) else None
     if not asset.holds:
         return None
     inner = sorted(path for path in root.path.iterdir() if path.is_dir() and not path.name.startswith("."))

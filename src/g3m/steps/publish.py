@@ -40,8 +40,9 @@ from g3m.steps.find import whole_path
 from g3m.steps.pack import index_path, read_shard_receipt, shard_path
 
 MANIFEST = "manifest.json"
+INDEX = "index.bin"
 COMPANIONS = (
-    "index.bin",
+    INDEX,
     "rejected.jsonl",
     "sizes.json",
     "_info.json",
@@ -161,7 +162,7 @@ def _companions(
     split = {"name": made.dataset, "filenames": names, "shard_lengths": counts, "num_samples": made.samples}
     wids = [{"url": shard.name, "nsamples": shard.samples} for shard in made.shards]
     return {
-        "index.bin": _index(dataset, names, session),
+        INDEX: _index(dataset, names, session),
         "rejected.jsonl": rejected_lines(rejected),
         "sizes.json": json.dumps(dict(zip(names, counts, strict=True)), indent=1) + "\n",
         "_info.json": json.dumps({"name": made.dataset, "splits": {made.dataset: split}}, indent=1) + "\n",

@@ -69,7 +69,7 @@ def _listed(recipe: Recipe, listing: Listing, session: Session, *, keep: bool) -
         raise errors[0]
     if not assets:
         raise Unreachable(f"{listing.repository}: the listing holds no file that fits {listing.include!r}")
-    if keep:
+    if keep and session.store.root.is_dir():
         write_document(path, _write(assets, listing))
     return assets
 
@@ -95,5 +95,5 @@ def _read(text: str | None, listing: Listing) -> tuple[Asset, ...]:
             )
             for name, size_bytes, digest in body["files"]
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
