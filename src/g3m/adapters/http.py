@@ -26,7 +26,6 @@ from g3m.core.secrets import Token, host_of, mask
 REDIRECT_LIMIT = 5
 CONNECT_TIMEOUT_S = 20
 DOCUMENT_LIMIT_BYTES = 64 * 2**20
-_BUFFER_BYTES = 2**20
 _ADDRESS = "%/:=&?~#+!$,;'@()*[]"
 """What stays as it is in an address that a server names; anything else is percent-encoded."""
 
@@ -119,7 +118,6 @@ class _Transfer:
         self._headers: dict[str, str] = {}
         self._head_done = False
         self._buffer: deque[bytes] = deque()
-        self._buffered_bytes = 0
         self._finished = False
         self._failure: SourceError | None = None
         self._tunnel = False
@@ -180,7 +178,6 @@ class _Transfer:
         self._active_s = time.monotonic()
         self._head_done = True
         self._buffer.append(data)
-        self._buffered_bytes += len(data)
         return len(data)
 
     def head(self) -> Answer:
@@ -195,7 +192,6 @@ class _Transfer:
         while True:
             while self._buffer:
                 data = self._buffer.popleft()
-                self._buffered_bytes -= len(data)
                 yield data
             if self._failure is not None:
                 raise self._failure  # only now: what had arrived before the break is good

@@ -222,9 +222,11 @@ def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: boo
     from g3m.runners.run import get_in
     from g3m.ui.terms import agree
 
+    agree(context.session.recipes.expand(names), context, ask=not yes)
     with watched(context) as watch:
-        agree(context.session.recipes.expand(names), context, ask=not yes)
         summary = get_in(names, context.session, watch.sinks)
+    if not summary.finished:
+        context.say("nothing-to-do")
     for name, body in summary.manifests.items():
         _show_dataset(context, name, body)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from g3m.core.secrets import mask
 from g3m.ui.figures import count_text, size_text
 from g3m.ui.words import Speaker
 
+_HOST = re.compile(r"[\w.:\[\]-]+")
 PACKAGES = ("click", "rich", "pillow", "pycurl", "certifi", "isal", "platformdirs", "pyarrow")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHOWN = ("SLURM_JOB_ID", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "TMPDIR")
@@ -69,7 +71,10 @@ def _shown(name: str, value: str) -> str:
     """A proxy variable without its login; the list of exceptions as it is."""
     if name.lower() == "no_proxy":
         return value
-    return mask(value if "://" in value else f"http://{value}")
+    # However it is written, a login stands before the last @; what is no host behind it is not shown.
+    scheme = value.partition("://")[0] if "://" in value else "http"
+    host = _HOST.match(value.rpartition("@")[2].rpartition("//")[2])
+    return f"{scheme if scheme.isalnum() else 'http'}://{host.group() if host else '?'}"
 
 
 def _plain(value: Any) -> Any:

@@ -150,7 +150,7 @@ class LogFiles:
         try:
             if path.exists() and path.stat().st_size > ROLL_BYTES:
                 os.replace(path, path.with_name(f"{name}.old"))
-            file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  # closed in close()
+            file = open(path, "a", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115  # closed in close()
         except OSError:
             return lambda _: None  # a log that cannot be written must not stop the work
         self._files.append(file)

@@ -47,7 +47,7 @@ def _live() -> Iterator[Callable[[Event], None]]:
             now_s = time.monotonic()
             state = fold(state, event, now_s)
             if isinstance(event, (Noted, RouteDropped, TaskFailed)):
-                live.console.print(printable(fact_text(event)), markup=False)
+                live.console.print(printable(fact_text(event)), markup=False, emoji=False)
             if not isinstance(event, Progressed) or now_s - drawn_s >= REDRAW_S:
                 drawn_s = now_s
                 live.update(Text("\n".join(lines(state, console.width))), refresh=True)
@@ -64,7 +64,7 @@ def lines(state: Snapshot, width: int) -> list[str]:
     shown += [_task_line(task) for task in tasks[:TASKS_SHOWN]]
     if len(tasks) > TASKS_SHOWN:
         shown.append(f"  and {len(tasks) - TASKS_SHOWN} more")
-    return [printable(line)[:width] for line in shown]
+    return [" ".join(printable(line).splitlines())[:width] for line in shown]
 
 
 def _bar(state: Snapshot) -> str:

@@ -58,9 +58,7 @@ WORDS: Mapping[str, Bilingual] = {
         "Fetched archives are deleted once their shards are published; --keep-assets keeps them.",
         "分片发布后会删除下载的归档文件；--keep-assets 可保留。",
     ),
-    "plan-next": ("Next: {command}", "下一步：{command}"),
     "demo-next": ("Next: g3m plan g3m eval", "下一步：g3m plan g3m eval"),
-    "lang-name": ("English", "中文"),
     "state-done": ("done", "完成"),
     "state-part": ("begun", "进行中"),
     "state-none": ("-", "-"),
@@ -109,7 +107,7 @@ class Speaker:
         return f"{head}\n{body}\n{self.say('try')}: {self.pick(error.hint)}"
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
