@@ -20,9 +20,9 @@ import pytest
 import requests
 
 from g3m.adapters.recipes import builtin_files, read_recipe, read_toml
-from g3m.lab.world import CC3M_REPOSITORY, KAGGLE_KEY, KAGGLE_USERNAME, World
 from g3m.lab.mischief import Stall, Trickle
 from g3m.lab.origin import Origin
+from g3m.lab.world import CC3M_REPOSITORY, KAGGLE_KEY, KAGGLE_USERNAME, World
 
 Fetch = Callable[..., Any]
 

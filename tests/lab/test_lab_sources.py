@@ -16,11 +16,11 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from g3m.lab import drawings
-from g3m.lab.world import draw_sources
 from g3m.lab.drawings import draw
 from g3m.lab.img2dataset import FIRST_MTIME_S
 from g3m.lab.sbu import GOLDEN_CAPTION, GOLDEN_URL, GOLDEN_USER
 from g3m.lab.sources import cc3m, coco, open_images, sbu, surviving_pairs
+from g3m.lab.world import draw_sources
 
 SAMPLES = 18
 

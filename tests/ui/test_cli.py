@@ -386,6 +386,39 @@ def test_control_characters_of_strangers_do_not_reach_the_terminal(desk: Desk) -
     assert ran.out.isascii()
 
 
+@pytest.mark.parametrize("command", ["info", "plan", "get", "get --dry-run", "recipe check"])
+def test_a_recipe_of_a_strangers_does_not_steer_the_terminal(desk: Desk, command: str) -> None:
+    """Escape codes in a title, a licence or terms are shown as question marks, on a terminal above all."""
+    evil = "\\u001b]0;owned\\u0007 \\u009b2J \\u202e"
+    (desk.cwd / "evil.toml").write_text(
+        f"""
+        format = 1
+        name = "evil"
+        title = "x{evil}"
+        folder = "e/e"
+        homepage = "x{evil}"
+        licence = "x{evil}"
+        terms = "x{evil}"
+        citation = "x{evil}"
+        [[assets]]
+        name = "a.zip"
+        size_bytes = 1
+        places = ["https://nowhere.invalid/{evil}"]
+        [samples]
+        reader = "pairs"
+        [expect]
+        samples = 1
+        source = "x{evil}"
+        """,
+        encoding="utf-8",
+    )
+    more = ("--offline", "--yes") if command == "get" else ()
+    ran = desk.run(*command.split(), "evil.toml", *more)
+    assert ran.code in (0, 2, 5)
+    shown = ran.out + ran.err
+    assert not set("\x1b\x07\x9b\u202e") & set(shown), shown
+
+
 # --- exit codes -----------------------------------------------------------------------------------------------------
 
 

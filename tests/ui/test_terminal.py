@@ -45,7 +45,7 @@ def test_a_bar_and_a_line_for_each_task() -> None:
     assert first == "██████░░░░░░░░░░░░░░░░░░  25%  0/3 tasks  500.0 kB of 2.0 MB  500.0 kB/s  3 s left"
     assert (
         second
-        == "  fetch   coco_valid             500.0 kB of 2.0 MB  from s3.amazonaws.com (proxy 127.0.0.1:7890)"
+        == "  fetch    val2017.zip                    500.0 kB of 2.0 MB  from s3.amazonaws.com (proxy 127.0.0.1:7890)"
     )
 
 
@@ -141,7 +141,7 @@ def test_bars_on_a_terminal_and_a_clean_pipe(slow: Desk) -> None:
     assert BAR.search(ran.err)
     assert ESCAPE in ran.err
     assert len(set(re.findall(r"(\d+)%", ran.err))) >= 3
-    assert "fetch   coco_valid" in ran.err
+    assert "fetch    val2017.zip" in ran.err
     assert re.fullmatch(r"coco_valid: 8 samples.* in g3m-data/coco/coco_valid\n", ran.out)
     assert not re.search(r"\d{4}-\d\d-\d\dT", ran.err)
     assert ran.err.count("\x1b[?25l") == ran.err.count("\x1b[?25h")  # a hidden cursor comes back

@@ -20,7 +20,7 @@ from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Ref
 from g3m.core.recipe import suggest
 from g3m.ui.options import Context, config_files, load_settings, open_context, setting_flags
 from g3m.ui.watch import watched
-from g3m.ui.words import Speaker, language
+from g3m.ui.words import Speaker, language, printable
 
 if TYPE_CHECKING:
     from g3m.core.plan import Plan
@@ -128,7 +128,7 @@ def _print_json(body: dict[str, Any]) -> None:
 
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(line)
+        click.echo(printable(line))
 
 
 @cli.command()
@@ -336,7 +336,7 @@ def cite(names: tuple[str, ...], **flags: Any) -> None:
             context.tell(context.speaker.say("no-citation", name=recipe.name))
         elif recipe.citation not in shown:
             shown.add(recipe.citation)
-            click.echo(recipe.citation)
+            click.echo(printable(recipe.citation))
 
 
 @cli.group()
@@ -371,7 +371,9 @@ def recipe_check(files: tuple[Path, ...], **flags: Any) -> None:
 @setting_flags("lang")
 def recipe_show(name: str, **flags: Any) -> None:
     """Print the recipe of a dataset, to begin one of your own."""
-    click.echo(open_context(flags).session.recipes.path(name).read_text(encoding="utf-8"), nl=False)
+    click.echo(
+        printable(open_context(flags).session.recipes.path(name).read_text(encoding="utf-8")), nl=False
+    )
 
 
 @cli.command()

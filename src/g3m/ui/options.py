@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from g3m.core.settings import OPTIONS, Layer, Option, Settings, from_variables, merge
-from g3m.ui.words import Speaker, language
+from g3m.ui.words import Speaker, language, printable
 
 if TYPE_CHECKING:
     from g3m.adapters.session import Session
@@ -76,12 +76,12 @@ class Context:
     def say(self, key: str, **values: object) -> None:
         """A result, to stdout; nothing under --json or -q."""
         if not self.json and not self.quiet:
-            click.echo(self.speaker.say(key, **values))
+            click.echo(printable(self.speaker.say(key, **values)))
 
     def tell(self, text: str) -> None:
         """A message, to stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
 
 def open_context(flags: Mapping[str, Any], *, json: bool = False, quiet: bool = False) -> Context:

@@ -15,7 +15,7 @@ import click
 from g3m.core.events import Event, Noted, Progressed, RouteDropped, TaskFailed
 from g3m.core.tally import Running, Snapshot, fold
 from g3m.ui.figures import count_text, duration_text, size_text
-from g3m.ui.logs import Dated, fact_text
+from g3m.ui.logs import Dated, fact_text, label
 from g3m.ui.words import printable
 
 REDRAW_S = 0.2
@@ -60,8 +60,8 @@ def lines(state: Snapshot, width: int) -> list[str]:
     if state.over:
         return []
     shown = [_bar(state)]
-    tasks = list(state.running.values())
-    shown += [_task_line(task) for task in tasks[:TASKS_SHOWN]]
+    tasks = list(state.running.items())
+    shown += [_task_line(name, task) for name, task in tasks[:TASKS_SHOWN]]
     if len(tasks) > TASKS_SHOWN:
         shown.append(f"  and {len(tasks) - TASKS_SHOWN} more")
     return [" ".join(printable(line).splitlines())[:width] for line in shown]
@@ -82,11 +82,12 @@ def _bar(state: Snapshot) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _task_line(task: Running) -> str:
+def _task_line(name: str, task: Running) -> str:
     far = ""
     if task.total_bytes and task.kind == "pack":
         far = f"{task.done_bytes} of {task.total_bytes} samples"
     elif task.total_bytes:
         far = f"{size_text(task.done_bytes)} of {size_text(task.total_bytes)}"
     place = f"from {task.place} ({task.way})" if task.place else ""
-    return f"  {task.kind:8}{task.dataset:22} {far}  {place}".rstrip()
+    what = label(name) if task.kind == "fetch" else name.partition("/")[2]
+    return f"  {task.kind:8} {what:30} {far}  {place}".rstrip()

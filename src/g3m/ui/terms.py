@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import click
@@ -12,6 +14,9 @@ from g3m.adapters.disk import read_document, write_document
 from g3m.core.errors import Refused
 from g3m.core.recipe import Recipe
 from g3m.ui.options import Context
+from g3m.ui.words import printable
+
+WIDTH = 100
 
 
 def agree(recipes: Sequence[Recipe], context: Context, *, ask: bool) -> None:
@@ -25,10 +30,10 @@ def agree(recipes: Sequence[Recipe], context: Context, *, ask: bool) -> None:
     if not new:
         return
     speaker = context.speaker
-    for recipe in new:
-        terms = recipe.terms_zh if speaker.lang == "zh" and recipe.terms_zh else recipe.terms
-        head = speaker.say("terms", name=recipe.name, licence=recipe.licence)
-        click.echo(f"{head}\n{_indent(terms)}\n", err=True)
+    # Several datasets of one source have the same terms: they are read once.
+    for (licence, terms), names in _by_terms(new, chinese=speaker.lang == "zh").items():
+        head = speaker.say("terms", name=", ".join(names), licence=licence)
+        click.echo(printable(f"{head}\n{_wrapped(terms)}\n"), err=True)
     click.echo(speaker.say("terms-voluntary"), err=True)
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     if ask and interactive and not click.confirm(speaker.say("proceed"), default=True, err=True):
@@ -44,5 +49,14 @@ def _seen(text: str | None) -> set[str]:
         return set()
 
 
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+def _by_terms(recipes: Sequence[Recipe], *, chinese: bool) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for recipe in recipes:
+        terms = recipe.terms_zh if chinese and recipe.terms_zh else recipe.terms
+        found.setdefault((recipe.licence, terms), []).append(recipe.name)
+    return found
+
+
+def _wrapped(text: str) -> str:
+    width = min(shutil.get_terminal_size().columns, WIDTH)
+    return textwrap.fill(" ".join(text.split()), width, initial_indent="  ", subsequent_indent="  ")

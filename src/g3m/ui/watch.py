@@ -68,7 +68,9 @@ def _stop_on_signals(context: Context) -> Iterator[list[int]]:
             os._exit(128 + number)
         numbers.append(number)
         context.session.stop.set()
-        context.tell("\n" + context.speaker.say("stopping"))
+        if not context.quiet:
+            # Not through stderr's buffer: the signal may have come in the middle of a line to it.
+            os.write(2, f"\n{context.speaker.say('stopping')}\n".encode())
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
