@@ -17,7 +17,7 @@ demo: $(VENV)/installed
 	$(BIN)/g3m demo
 
 test: check $(VENV)/tested servers
-	$(BIN)/python -m pytest
+	folder=$$(mktemp -d); $(BIN)/python -m pytest --basetemp $$folder/g3m; code=$$?; rm -rf $$folder; exit $$code
 
 check: $(VENV)/checked
 	$(BIN)/ruff check .

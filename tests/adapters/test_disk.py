@@ -37,7 +37,9 @@ def test_a_document_is_written_and_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
-@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, NoSpace), (errno.EROFS, NotWritable), (errno.EIO, StorageError)])
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ENOSPC, NoSpace), (errno.EROFS, NotWritable), (errno.EIO, StorageError)]
+)
 def test_a_failed_write_leaves_the_old_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int, kind: type[StorageError]
 ) -> None:
@@ -59,7 +61,13 @@ def test_the_order_of_a_durable_write(tmp_path: Path, monkeypatch: pytest.Monkey
         real = getattr(os, name)
 
         def spy(*arguments: Any, real: Any = real, name: str = name) -> Any:
-            kind = "" if name == "replace" else " folder" if os.path.isdir(f"/proc/self/fd/{arguments[0]}") else " file"
+            kind = (
+                ""
+                if name == "replace"
+                else " folder"
+                if os.path.isdir(f"/proc/self/fd/{arguments[0]}")
+                else " file"
+            )
             calls.append(name + kind)
             return real(*arguments)
 

@@ -390,7 +390,9 @@ def _hops(count: int) -> Callable[[socket.socket], None]:
         if number >= count:
             connection.sendall(OK)
         else:
-            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /%d\r\nContent-Length: 0\r\n\r\n" % (number + 1))
+            connection.sendall(
+                b"HTTP/1.1 302 Found\r\nLocation: /%d\r\nContent-Length: 0\r\n\r\n" % (number + 1)
+            )
 
     return handle
 
@@ -414,7 +416,9 @@ def test_a_loop_is_refused(origin: Origin, url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("location", ["/b/file?x=1", "file?x=1", "../b/file?x=1", "{url}/b/file?x=1", "//{host}/b/file?x=1"])
+@pytest.mark.parametrize(
+    "location", ["/b/file?x=1", "file?x=1", "../b/file?x=1", "{url}/b/file?x=1", "//{host}/b/file?x=1"]
+)
 def test_locations_of_every_form(status: int, location: str) -> None:
     """Absolute, relative to the path, to the host, to the scheme; with every status and the range kept."""
     asked: list[bytes] = []
@@ -426,7 +430,9 @@ def test_locations_of_every_form(status: int, location: str) -> None:
             connection.sendall(OK)
         else:
             target = location.format(url=wire.url, host=wire.url[7:]).encode()
-            connection.sendall(b"HTTP/1.1 %d X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, target))
+            connection.sendall(
+                b"HTTP/1.1 %d X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, target)
+            )
 
     with Wire(handle) as wire:
         assert _get(_http(), f"{wire.url}/b/start", offset_bytes=7)[:2] == (200, b"hello")
@@ -645,7 +651,10 @@ def test_a_dead_proxy_never_means_direct(origin: Origin, scheme: str, target: st
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     client = _http(variables={"all_proxy": f"{scheme}://user:canary@127.0.0.1:{port}"})
-    with pytest.raises(Unreachable) as caught, client.open(f"{target}://0.0.0.0:{_port(origin.url)}/blob.bin"):
+    with (
+        pytest.raises(Unreachable) as caught,
+        client.open(f"{target}://0.0.0.0:{_port(origin.url)}/blob.bin"),
+    ):
         pass
     assert "canary" not in caught.value.message
     assert origin.requests == []
@@ -668,7 +677,9 @@ def test_a_proxy_of_no_use_is_a_setting_that_is_not_right(origin: Origin, proxy:
     assert origin.requests == []
 
 
-def test_the_process_environment_is_not_read(origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_environment_is_not_read(
+    origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only the variables a session was given count: libcurl does not look for itself."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -761,7 +772,20 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority of our own, a certificate for the lab's hosts, one for another host and an expired one."""
     folder = tmp_path_factory.mktemp("tls")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    _openssl(folder, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=lab ca")
+    _openssl(
+        folder,
+        "req",
+        "-x509",
+        *key,
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=lab ca",
+    )
     for name, hosts, days in (
         ("host", f"IP:127.0.0.1,IP:0.0.0.0,DNS:{NAME}", "2"),
         ("other", "DNS:other.g3m.test", "2"),
@@ -769,7 +793,17 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (folder / f"{name}.ext").write_text(f"subjectAltName={hosts}\n")
         _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        signed = [
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+        ]
         if days.startswith("-"):
             signed += ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
         else:

@@ -332,9 +332,7 @@ def test_a_full_disk_keeps_what_was_written(
 
 
 @pytest.mark.parametrize("name", ["fdatasync", "write"])
-def test_a_disk_that_fails_while_claiming(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_disk_that_fails_while_claiming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A record that could not be written claims nothing, and the earlier ones stay."""
     part = _grown(tmp_path)
 
@@ -358,7 +356,9 @@ def test_a_record_that_was_half_written_claims_nothing(
     part = _grown(tmp_path)
     real = os.write
     with monkeypatch.context() as patch:
-        patch.setattr(parts.os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2 + 1]))
+        patch.setattr(
+            parts.os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2 + 1])
+        )
         with contextlib.suppress(StorageError):
             part.flush(PLACE)
     part.write(BLOB[part.position :], PLACE)

@@ -118,7 +118,9 @@ def test_broken_toml_names_file_and_line(tmp_path: Path) -> None:
 
 def test_every_problem_is_listed_with_its_key(tmp_path: Path) -> None:
     """One reading shows all mistakes, each with file and key."""
-    path = _own(tmp_path, "pets", replace=('reader = "coco_captions"', 'reader = "coco_caption"\nspilt = "x"'))
+    path = _own(
+        tmp_path, "pets", replace=('reader = "coco_captions"', 'reader = "coco_caption"\nspilt = "x"')
+    )
     with pytest.raises(RecipeError) as caught:
         read_recipe(path)
     lines = caught.value.message.splitlines()

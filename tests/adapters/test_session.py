@@ -91,10 +91,18 @@ def test_tokens_reach_their_own_host_alone(world: World, tmp_path: Path) -> None
         for secret in SECRETS[:4]:
             others = {name: value for name, value in request.headers.items() if name != "authorization"}
             assert secret not in str(others) + request.path + request.query
-    hub = [request for request in origin.requests if "/datasets/pixparse" in request.path and request.listener == "site"]
+    hub = [
+        request
+        for request in origin.requests
+        if "/datasets/pixparse" in request.path and request.listener == "site"
+    ]
     assert hub
     assert all(f"Bearer {HUB_CANARY}" in request.headers["authorization"] for request in hub)
-    kaggle = [request for request in origin.requests if request.path.startswith("/api/v1/") and request.listener == "site"]
+    kaggle = [
+        request
+        for request in origin.requests
+        if request.path.startswith("/api/v1/") and request.listener == "site"
+    ]
     assert kaggle
     assert all(f"Basic {BASIC}" in request.headers["authorization"] for request in kaggle)
     for secret in SECRETS:
@@ -138,7 +146,10 @@ def test_both_kinds_of_kaggle_accounts(world: World, tmp_path: Path, kind: str) 
     origin.kaggle(SBU_DATASET, world.sources.sbu, KAGGLE_USERNAME, KAGGLE_KEY, token=KAGGLE_CANARY)
     variables = dict(world.variables)
     if kind == "bearer":
-        variables = {"KAGGLE_API_TOKEN": KAGGLE_CANARY, "G3M_KAGGLE_TOKEN_HOSTS": variables["G3M_KAGGLE_TOKEN_HOSTS"]}
+        variables = {
+            "KAGGLE_API_TOKEN": KAGGLE_CANARY,
+            "G3M_KAGGLE_TOKEN_HOSTS": variables["G3M_KAGGLE_TOKEN_HOSTS"],
+        }
     run = _run(world, tmp_path / "data", ["sbu"], variables)
     assert run.error is None
     assert [("authorization" in request.headers) for request in origin.requests] == [True, False]

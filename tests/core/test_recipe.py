@@ -305,7 +305,7 @@ def test_no_value_anywhere_breaks_the_reading(path: str, value: object) -> None:
     try:
         assert isinstance(parse(changed(path, value), file="toy.toml"), Recipe)
     except RecipeError as error:
-        assert str(error).startswith("toy.toml: ")  # noqa: PT017
+        assert str(error).startswith("toy.toml: ")
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,6 @@ def test_any_value_is_taken_or_refused(name: str, value: object) -> None:
     try:
         found = one(name, value)
     except SettingsError as error:
-        assert str(error).startswith("g3m.toml: ")  # noqa: PT017
+        assert str(error).startswith("g3m.toml: ")
     else:
         assert isinstance(found, type(getattr(Settings(), name)))

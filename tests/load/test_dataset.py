@@ -167,7 +167,7 @@ def test_a_damaged_index_is_an_error_of_ours(made: Made, spoil: str) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((NotVerified, UnknownDataset)):
-        dataset("heap", made.root)  # defect reported: load/dataset.py passes OSError, ValueError through
+        dataset("heap", made.root)
 
 
 def test_what_is_not_there_is_said(made: Made) -> None:

@@ -180,6 +180,20 @@ def test_a_stop_ends_within_a_second(tmp_path: Path) -> None:
     assert len(ends) == len(agenda.failed) == 10  # those begun and those handed to a lane, none forgotten
 
 
+def test_what_becomes_ready_after_a_stop_is_left_waiting(tmp_path: Path) -> None:
+    """The last task before a stop is done; what needed it is not even taken: it has not failed, the next run does it."""
+    session = session_of(tmp_path)
+
+    def run(task: Task) -> Iterator[Event]:
+        session.stop.set()
+        yield from ()
+
+    agenda = Agenda([*tasks("fetch", 1), *tasks("pack", 3, needs=("fetch/0",))])
+    assert run_all(agenda, run, session) == [("fetch/0", None)]
+    assert [task.id for task in agenda.waiting] == ["pack/0", "pack/1", "pack/2"]
+    assert agenda.failed == {}
+
+
 def test_tasks_that_wait_for_a_lane_do_not_begin_after_a_stop(tmp_path: Path) -> None:
     """Of ten downloads in the lane, those behind the stopped one are given up without a byte."""
     session = session_of(tmp_path)
@@ -216,7 +230,6 @@ def test_who_stops_listening_stops_the_tasks(tmp_path: Path, kind: type[BaseExce
     started_s = time.monotonic()
     with pytest.raises(kind):
         listen()
-    # defect reported: runners/local.py never sets the flag, and waits for its threads
     assert time.monotonic() - started_s < 1
     assert ended.wait(timeout=0.5)
 

@@ -87,7 +87,6 @@ def test_unknown_datasets_are_said(call: Callable[..., Any], tmp_path: Path) -> 
     """A name that nobody knows is UnknownDataset, and no folder of data is made for it."""
     with pytest.raises(UnknownDataset, match="nonsense"):
         call(["nonsense"], root=str(tmp_path / "data"))
-    # defect reported: `get` makes the folders of work before it has looked at the names
     assert not (tmp_path / "data").exists()
 
 

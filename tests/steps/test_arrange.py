@@ -151,9 +151,7 @@ def test_an_unreadable_member_costs_one_sample_and_counts_once(tmp_path: Path) -
     }
     made = make(my_recipe(tmp_path / "mine.toml", [(archive, []), (annotations, [])], rule), source)
     assert set(made.texts) == {key_of(1), key_of(3)}
-    assert made.manifest.rejected == {
-        "encrypted": 1
-    }  # defect reported: steps/arrange.py lists it as a member and as a sample
+    assert made.manifest.rejected == {"encrypted": 1}
 
 
 def test_names_that_give_no_key_or_the_same(tmp_path: Path) -> None:
@@ -343,9 +341,7 @@ def test_a_long_name_told_twice(tmp_path: Path) -> None:
         narrative(name, "one") + "\n" + narrative(name, "two") + "\n" + narrative("b", "x") + "\n"
     ).encode()
     images = {f"{name}.jpg": tiny_jpeg("a"), "b.jpg": tiny_jpeg("b")}
-    made = narratives(
-        tmp_path, lines, images
-    )  # defect reported: core/samples.py makes a key of 82 letters, E100
+    made = narratives(tmp_path, lines, images)
     assert set(made.texts.values()) >= {"one", "x"}
 
 

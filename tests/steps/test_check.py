@@ -193,7 +193,6 @@ def test_a_companion_that_is_gone_is_found(made: Made) -> None:
 def test_a_companion_that_is_damaged_is_found(made: Made, change: Callable[[bytes], bytes]) -> None:
     """A damaged index gives wrong samples to whoever reads through it: --deep at least must tell."""
     rewrite(made.folder / "index.bin", change)
-    # defect reported: nothing proves index.bin; steps/check.py looks only whether it is there
     assert "index.bin" in {name for name, _ in found(made, deep=True)}
 
 

@@ -53,7 +53,7 @@ KINDS: dict[str, Any] = {
     "Trickle": lab.Trickle(400_000),
     "Flip": lab.Flip(WRONG_BYTE),
     "IgnoreRange": lab.IgnoreRange(),
-    "WrongRange": lab.WrongRange(100),
+    "WrongRange": lab.WrongRange(-100),
     "Status": lab.Status(503, retry_after=7),
     "Page": lab.Page(),
     "Gzip": lab.Gzip(),

@@ -14,7 +14,7 @@ from tests.whole.sources import my_recipe, tiny_jpeg
 
 from g3m.adapters.session import Session
 from g3m.core.errors import ContentError, TooManyRejected
-from g3m.core.events import Event, Noted
+from g3m.core.events import Noted
 from g3m.core.index import Index
 from g3m.core.receipt import Manifest, manifest
 from g3m.core.samples import REASONS
@@ -257,21 +257,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_an_asset_that_another_dataset_waits_for_is_kept(world: World, tmp_path: Path) -> None:
-    """coco and coco_valid share the annotations: fetched once, deleted when both are published."""
+    """coco and coco_valid share the annotations: fetched once, deleted when the second of them is published."""
     world.origin.forget_requests()
-    session = make_session({**world.options, "root": str(tmp_path)}, world.variables)
-    seen: list[tuple[str, bool]] = []
-
-    def look(event: Event) -> None:
-        if getattr(event, "kind", "") == "publish" and type(event).__name__ == "TaskFinished":
-            kept = any("annotations" in path.name for path in session.store.part("").iterdir())
-            seen.append((event.dataset, kept))  # type: ignore[attr-defined]
-
-    get_in(["coco", "coco_valid"], session, [look])
+    options = {**world.options, "root": str(tmp_path)}
+    get_in(["coco", "coco_valid"], make_session({**options, "keep_assets": True}, world.variables), [])
     asked = [request.path for request in world.origin.requests if "annotations" in request.path]
     assert len(asked) == 1
-    assert len(seen) == 2
-    assert list(session.store.part("").iterdir()) == []
+    session = make_session(options, world.variables)
+    plan = resolve(["coco", "coco_valid"], session)
+    for dataset in plan.datasets:
+        (tmp_path / dataset.recipe.folder / MANIFEST).unlink()
+
+    def left() -> set[str]:
+        return {path.name.partition("-")[2] for path in session.store.part("").iterdir()}
+
+    archives = {"train2017.zip.whole", "val2017.zip.whole", "annotations_trainval2017.zip.whole"}
+    assert left() == archives
+    first, second = plan.datasets
+    list(publish(first.publish_task(()), plan, session))
+    assert left() == archives - {"train2017.zip.whole"}
+    list(publish(second.publish_task(()), plan, session))
+    assert left() == set()
 
 
 def test_shard_names_follow_the_reader(world: World, tmp_path: Path) -> None:

@@ -105,9 +105,7 @@ def test_a_kept_listing_with_a_broken_row_is_ignored(world: World, session: Sess
     body = json.loads(kept.read_text())
     body["files"].append(row)
     kept.write_text(json.dumps(body))
-    assert (
-        resolve(["cc3m_valid"], session) == plan
-    )
+    assert resolve(["cc3m_valid"], session) == plan
 
 
 def test_offline_without_a_kept_listing(world: World, session: Session, tmp_path: Path) -> None:

@@ -161,6 +161,8 @@ def _watch(terminal: int, process: subprocess.Popen[str], keys: list[tuple[str, 
             shown += data
         if keys and keys[0][0] in shown[typed:].decode("utf-8", "replace"):
             typed = len(shown)
+            # A person needs longer, and Python loses a signal that comes just before it begins to read.
+            time.sleep(0.2)
             os.write(terminal, keys.pop(0)[1].encode())
         if ended and not data:
             return shown.decode("utf-8")

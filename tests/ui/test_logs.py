@@ -287,7 +287,7 @@ def test_a_full_disk_does_not_stop_the_run(work: Path, name: str) -> None:
 
 def test_text_that_is_no_unicode_does_not_stop_the_run(work: Path) -> None:
     """A name with half a character in it, as some file systems hold, is logged somehow, and nothing is raised."""
-    tell(work, Noted(text="half \ud800 a character"))  # defect reported: UnicodeEncodeError out of a sink
+    tell(work, Noted(text="half \ud800 a character"))
     assert "half" in (work / "g3m.log").read_text(encoding="utf-8")
 
 

@@ -84,7 +84,7 @@ def test_a_line_is_a_line(place: str) -> None:
     """A place with line breaks in its name does not make the picture taller."""
     running = {"x": Running(kind="fetch", dataset="d", place=place, way="direct")}
     for line in lines(replace(state_of(*BEGUN), running=running), 100):
-        assert "\n" not in line  # defect reported: ui/terminal.py:lines lets line breaks through
+        assert "\n" not in line
 
 
 def test_nothing_is_left_when_it_is_over() -> None:
@@ -218,7 +218,7 @@ def test_ctrl_c_while_a_line_is_being_written(desk: Desk) -> None:
         timeout=LIMIT_S,
         check=False,
     )
-    # defect reported: ui/watch.py: the handler prints through the same buffer; RuntimeError: reentrant call
+
     assert "Traceback" not in done.stderr
     assert done.stdout == "True\n"
     assert "a line" in done.stderr
@@ -234,7 +234,7 @@ def test_words_are_shown_as_they_are_written(monkeypatch: pytest.MonkeyPatch) ->
     with progress(quiet=False) as show:
         show(RunStarted(datasets=("x",), tasks=1, total_bytes=1))
         show(Noted(task="pack/x/0.tar", text="[red]a[/red] :warning: [link=http://x]b[/link]"))
-    # defect reported: ui/terminal.py: rich replaces :warning: by a picture; print(..., emoji=False)
+
     assert "[red]a[/red] :warning: [link=http://x]b[/link]" in made.getvalue()
 
 

@@ -186,6 +186,8 @@ def publish(part: Path, final: Path) -> None:
     make_folder(final.parent)
     try:
         os.replace(part, final)
+        # Where both are names of one file already, as after a kill, the system leaves both.
+        part.unlink(missing_ok=True)
         sync_folder(final.parent)
         if part.parent != final.parent:
             sync_folder(part.parent)

@@ -61,6 +61,8 @@ class Part:
         """The places that bytes came from, with the validator each showed (empty: none)."""
         self.announced_bytes: int | None = None
         """The size of the whole as a place announced it."""
+        self.announced_digests: tuple[str, ...] = ()
+        """Digests that a place sent along, as text."""
         self._hasher = Hasher(self._algorithms, size_bytes=self._size_bytes)
         self._pieces: list[Record] = []
         self._piece_start = 0
@@ -91,6 +93,7 @@ class Part:
             size = record.get("size_bytes")
             self.places[place] = str(record["etag"])
             self.announced_bytes = size if isinstance(size, int) else None
+            self.announced_digests = tuple(str(digest) for digest in record.get("digests", ()))
             return True
         length = record.get("length")
         if record.get("offset") != self.position or not isinstance(length, int) or length <= 0:
@@ -132,7 +135,8 @@ class Part:
         self._journal, self._journal_bytes = journal, written
 
     def _place_record(self, place: str, etag: str) -> Record:
-        return {"place": place, "etag": etag, "size_bytes": self.announced_bytes}
+        announced = {"size_bytes": self.announced_bytes, "digests": list(self.announced_digests)}
+        return {"place": place, "etag": etag, **announced}
 
     def restart(self) -> None:
         """Forget everything: the next byte is the first of the file."""
@@ -141,11 +145,12 @@ class Part:
             self._write_journal()
             os.ftruncate(self._file, 0)
 
-    def begin(self, place: str, etag: str, size_bytes: int | None) -> None:
-        """Say where the following bytes come from, with its validator and the size it announced."""
+    def begin(self, place: str, etag: str, size_bytes: int | None, digests: Sequence[Digest] = ()) -> None:
+        """Say where the following bytes come from, with what the place announced of the whole."""
         self.flush(place)
-        if self.places.get(place) != etag or self.announced_bytes != size_bytes:
-            self.places[place], self.announced_bytes = etag, size_bytes
+        told = tuple(map(str, digests))
+        if (self.places.get(place), self.announced_bytes, self.announced_digests) != (etag, size_bytes, told):
+            self.places[place], self.announced_bytes, self.announced_digests = etag, size_bytes, told
             with self._mapped():
                 self._append(self._place_record(place, etag))
 

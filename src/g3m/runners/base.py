@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from g3m.adapters.disk import Lease, read_document, remove
 from g3m.adapters.parts import claimed_bytes
@@ -33,7 +34,7 @@ from g3m.steps.arrange import arrange, pack_tasks, read_arrangement
 from g3m.steps.fetch import fetch
 from g3m.steps.find import part_path, present
 from g3m.steps.pack import pack, read_shard_receipt
-from g3m.steps.publish import publish, published, read_manifest
+from g3m.steps.publish import publish, published, read_manifest, used_up
 
 RunTask = Callable[[Task], Iterator[Event]]
 Outcome = tuple[Task, Event | G3MError | None]
@@ -79,10 +80,11 @@ def drive(plan: Plan, session: Session, runner: Runner, sinks: Sequence[Sink] = 
     for dataset in plan.datasets:
         _check_identity(dataset, session)
     run = _Run(plan, session, Agenda(()), Summary(), sinks)
-    if not all(published(dataset, session) for dataset in plan.datasets):
+    if not all(published(dataset, session) for dataset in plan.datasets) or _leftovers(plan, session):
         session.store.prepare()
         with session.store.lease() as lease:
-            _sweep(plan, session)
+            for path in _leftovers(plan, session):
+                remove(path)
             check_space(plan, session)
             _work(run, runner, lease)
     for dataset in plan.datasets:
@@ -212,7 +214,10 @@ def _check_identity(dataset: DatasetPlan, session: Session) -> None:
 
 
 def missing_bytes(plan: Plan, session: Session) -> int:
-    """How many bytes the disk lacks for what is left of a plan: all shards, and the largest detour."""
+    """How many bytes the disk lacks for what is left of a plan: all shards, and all that stands beside them.
+
+    Archives go when their shards are published, but a fast network can bring all before that.
+    """
     lasting = passing = 0
     for dataset in plan.datasets:
         if published(dataset, session) is None:
@@ -222,7 +227,7 @@ def missing_bytes(plan: Plan, session: Session) -> int:
             if dataset.recipe.samples.reader == "shards":
                 shards += assets
             elif not session.settings.source:  # a copy of the user's own is read where it lies
-                passing = max(passing, peak - final - assets)
+                passing += max(peak - final - assets, 0)
             lasting += max(final - shards, 0)
     return max(lasting + passing - session.store.free().size_bytes, 0)
 
@@ -253,25 +258,28 @@ def fetched_bytes(asset: Asset, session: Session) -> int:
     return receipt.size_bytes if receipt else claimed_bytes(part_path(session, asset))
 
 
-def _sweep(plan: Plan, session: Session) -> None:
-    """Delete what an earlier run left half made; journaled parts are kept."""
+def _leftovers(plan: Plan, session: Session) -> list[Path]:
+    """What a killed run left half made, or made and could not clear; journaled parts are no leftovers."""
     work = session.store.work
-    folders = [session.store.root / dataset.recipe.folder for dataset in plan.datasets]
-    left = [
-        *work.glob("parts/*.making"),
-        *work.rglob("*.tmp"),
-        *(p for f in folders for p in f.glob(".*.tmp")),
-    ]
-    for path in left:
-        remove(path)
+    found = [*work.glob("parts/*.making"), *work.rglob("*.tmp")]
+    found += (path for path in work.glob("parts/*.journal") if not path.with_suffix(".part").exists())
+    for dataset in plan.datasets:
+        found += (session.store.root / dataset.recipe.folder).glob(".*.tmp")
+        if published(dataset, session) is not None:
+            found += used_up(dataset, plan, session)
+    return found
 
 
 def _raise_failures(summary: Summary) -> None:
+    """The one error if nothing else came of the run, else PartialError with what is done and what is not."""
     if not summary.failed:
         return
     errors = list(summary.failed.values())
-    if len(summary.failed) == 1 or (len({type(error) for error in errors}) == 1 and not summary.manifests):
+    alike = len({type(error) for error in errors}) == 1
+    if alike and not summary.manifests:
         raise errors[0]
     reasons = {name: error.message for name, error in summary.failed.items()}
-    words = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
-    raise PartialError(f"{len(reasons)} tasks failed:\n{words}", failed=reasons)
+    lines = [f"{len(reasons)} tasks failed:", *(f"  {name}: {reason}" for name, reason in reasons.items())]
+    if summary.manifests:
+        lines.append(f"these datasets are whole: {', '.join(summary.manifests)}")
+    raise PartialError("\n".join(lines), failed=reasons, hint=errors[0].hint if alike else None)

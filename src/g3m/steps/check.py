@@ -21,7 +21,7 @@ from g3m.core.errors import BadArchive, UnknownDataset
 from g3m.core.events import Event, Progressed
 from g3m.core.index import Index
 from g3m.core.members import Refusal, basename
-from g3m.core.receipt import Manifest, manifest
+from g3m.core.receipt import Manifest, asset_receipt, manifest
 from g3m.core.shard import ShardSummary
 from g3m.steps.publish import COMPANIONS, INDEX, MANIFEST
 
@@ -182,8 +182,21 @@ def forget(shards: set[tuple[str, str]], session: Session) -> None:
 
     A shard stays until then: its receipt goes. A small file goes itself.
     """
-    folders = {body.dataset: folder for folder, body in manifests(session, ()).items()}
     for dataset, name in shards:
         remove(session.store.receipt(dataset, name))
-        if dataset in folders and name in COMPANIONS:
-            remove(folders[dataset] / name)
+    broken_sets = {dataset for dataset, _ in shards}
+    for folder, body in manifests(session, ()).items():
+        if body.dataset in broken_sets:
+            for name in COMPANIONS:
+                if (body.dataset, name) in shards:
+                    remove(folder / name)
+            _distrust(body, session)
+
+
+def _distrust(body: Manifest, session: Session) -> None:
+    """Copies of the user's own are hashed anew: a broken shard may be a second name of one."""
+    for asset in body.assets:
+        path = session.store.receipt("assets", asset.id)
+        receipt = asset_receipt(read_document(path) or "")
+        if receipt is not None and receipt.path:
+            remove(path)

@@ -81,7 +81,6 @@ def fetch(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         if session.settings.offline:
             raise Unreachable(f"{asset.name} is not here, and --offline forbids to fetch it")
         receipt = yield from _download(task, asset, session)
-        write_receipt(session, receipt)
     yield TaskFinished(
         task=task.id, kind=task.kind, dataset=task.dataset, output=asset.name, size_bytes=receipt.size_bytes
     )
@@ -94,21 +93,32 @@ def _download(task: Task, asset: Asset, session: Session) -> Generator[Event, No
     part = Part(part_path(session, asset), asset.digests, asset.size_bytes)
     try:
         kept = part.restore(lambda _: session.check_stop())
-        state.size_bytes = state.size_bytes or part.announced_bytes
+        _remember(state, part)
         if kept:
             yield Noted(task=task.id, text=f"{kept} bytes are here from an earlier run")
         while not (yield from _complete(state, part)):
             yield from _attempt(state, part, session)
+        receipt = AssetReceipt(
+            id=asset_id(asset),
+            name=asset.name,
+            size_bytes=part.position,
+            digests=part.digests(),
+            proof=proof(asset, session, served=state.served),
+        )
+        # First the receipt: without the file it says nothing, and with it no kill can come between.
+        write_receipt(session, receipt)
         part.finish(whole_path(session, asset))
     finally:
         part.close()
-    return AssetReceipt(
-        id=asset_id(asset),
-        name=asset.name,
-        size_bytes=part.position,
-        digests=part.digests(),
-        proof=proof(asset, session, served=state.served),
-    )
+    return receipt
+
+
+def _remember(state: _State, part: Part) -> None:
+    """What a server had said of an unpinned file before the run was cut."""
+    if not _pinned(state.asset):
+        state.size_bytes = state.size_bytes or part.announced_bytes
+        if part.announced_digests and not state.asset.digests:
+            state.expected, state.served = tuple(map(Digest.parse, part.announced_digests)), True
 
 
 def _complete(state: _State, part: Part) -> Generator[Event, None, bool]:
@@ -202,7 +212,8 @@ def _stream(state: _State, part: Part, route: Route, session: Session) -> Iterat
         elif part.position and go.size_bytes not in (None, state.size_bytes):
             raise Replaced(f"{wanted.label}: the file on the server has another size now")
         _learn(state, go, response.answer.digests)
-        part.begin(_name(route), response.answer.etag, state.size_bytes)
+        served = state.expected if state.served else ()
+        part.begin(_name(route), response.answer.etag, state.size_bytes, served)
         yield RouteChosen(task=state.task.id, place=route.place, way=route.way, offset_bytes=part.position)
         for data in response.chunks():
             session.check_stop()

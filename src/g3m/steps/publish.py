@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from g3m.adapters.disk import read_document, remove, write_document
 from g3m.adapters.session import Session
@@ -103,8 +104,8 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     if expected is not None and expected != made.samples:
         text = f"{dataset.name}: {made.samples} samples packed, {expected} expected ({made.expected_source})"
         yield Noted(task=task.id, text=text)
-    if not session.settings.keep_assets:
-        _clear(dataset, plan, session)
+    for path in used_up(dataset, plan, session):
+        remove(path)
     yield TaskFinished(
         task=task.id,
         kind=task.kind,
@@ -217,19 +218,23 @@ def _card(dataset: DatasetPlan, made: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _clear(dataset: DatasetPlan, plan: Plan, session: Session) -> None:
-    """Delete assets and spools, except assets that another dataset of the plan waits for."""
+def used_up(dataset: DatasetPlan, plan: Plan, session: Session) -> list[Path]:
+    """Files that a published dataset needed on its way and needs no more: assets and spools of ours.
+
+    An asset that another dataset of the plan waits for stays, and so does every one with keep_assets.
+    """
     waiting = {
         asset_id(asset)
         for other in plan.datasets
         if other.name != dataset.name and published(other, session) is None
         for asset in other.assets
     }
-    for asset in dataset.assets:
-        if asset_id(asset) not in waiting:
-            remove(whole_path(session, asset))
+    found = []
+    if not session.settings.keep_assets:
+        found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in waiting]
     arranged = read_arrangement(dataset, session)
     for where in arranged.sources.values() if arranged else ():
         kind, _, name = where.partition(":")
-        if kind == "spool":
-            remove(session.store.part(name))
+        if kind == "spool" and not session.settings.keep_assets:
+            found.append(session.store.part(name))
+    return [path for path in found if path.is_file()]

@@ -82,16 +82,13 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point: runs a command and turns errors into messages and exit codes."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="g3m", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except G3MError as error:
         _show_error(error)
         sys.exit(error.exit_code)
@@ -278,7 +275,8 @@ def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: 
     if not report.manifests:
         context.say("verify-nothing", root=context.session.store.root)
     if not report.ok:
-        lines = [context.speaker.say("verify-found", name=f.dataset, **_finding(f)) for f in report.findings]
+        found = (context.speaker.say("verify-found", name=f.dataset, **_finding(f)) for f in report.findings)
+        lines = [line.rstrip() for line in found]
         pictures_only = all(finding.problem == "image" for finding in report.findings)
         raise NotVerified("\n".join(lines), hint=PICTURES_HINT if pictures_only else None)
 

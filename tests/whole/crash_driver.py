@@ -1,0 +1,130 @@
+"""Runs g3m in children that kill themselves at one exact step on the disk: `python -m tests.whole.crash_driver`.
+
+Reads a job (JSON) from stdin. For every number N it forks a child that is ended by SIGKILL right before
+its Nth change to the disk below the root (a file opened for writing, a rename, a link, a removal, a new
+folder), looks at what lies there, forks another child that runs to the end, and looks again. Prints what
+it saw as one JSON document; test_kill.py judges. One process imports g3m once, so that hundreds of
+crashes take seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests.whole.disk import check_all_whole, litter, tree
+
+CHANGES = ("os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+@dataclass
+class Fuse:
+    """Counts changes below a folder and ends the process before one of them; 0 never does."""
+
+    root: str
+    limit: int = 0
+    count: int = 0
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self._changes_the_disk(event, arguments):
+            return
+        self.count += 1
+        if self.count == self.limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _changes_the_disk(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        if event == "open":
+            path, _, flags = arguments
+            writes = isinstance(flags, int) and bool(flags & WRITING)
+        else:
+            path, writes = (arguments or ("",))[0], event in CHANGES
+        return writes and isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(self.root)
+
+
+def get(job: dict[str, Any], root: Path) -> None:
+    """Fetch and pack; a child's whole work."""
+    from g3m.core.retry import Policy
+    from g3m.runners.run import get_in, make_session
+
+    session = make_session({**job["options"], "root": str(root)}, job["variables"])
+    session = replace(session, policy=Policy(first_wait_s=0.01, longest_wait_s=0.05))
+    get_in(job["datasets"], session, [])
+
+
+def repair(job: dict[str, Any], root: Path) -> None:
+    """Verify and repair; raises if something still differs."""
+    from g3m.runners.run import make_session, verify_in
+
+    session = make_session({**job["options"], "root": str(root)}, job["variables"])
+    report = verify_in([], session, [], deep=False, repair=True)
+    if not report.ok:
+        raise RuntimeError(str(report.findings))
+
+
+def in_child(
+    work: Callable[[dict[str, Any], Path], None], job: dict[str, Any], root: Path, fuse: Fuse
+) -> int:
+    """The wait status of a child that does the work; it also leaves its count of changes behind."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    try:
+        fuse.count = 0
+        work(job, root)
+        Path(job["count_file"]).write_text(str(fuse.count))
+        os._exit(0)
+    except BaseException as error:  # a child must never return into the parent's loop
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def main() -> None:
+    """Do the job on stdin."""
+    import g3m.adapters.parts
+    import g3m.core.samples
+    import g3m.runners.run  # before the forks
+
+    job: dict[str, Any] = json.load(sys.stdin)
+    g3m.core.samples.SHARD_SAMPLES = job["shard_samples"]
+    g3m.adapters.parts.FLUSH_BYTES = job["flush_bytes"]
+    root, begin = Path(job["root"]), Path(job["begin"]) if job["begin"] else None
+    work = {"get": get, "repair": repair}[job["work"]]
+    fuse = Fuse(str(root))
+    sys.addaudithook(fuse.see)
+
+    def fresh() -> None:
+        shutil.rmtree(root, ignore_errors=True)
+        if begin is not None:
+            shutil.copytree(begin, root)
+
+    fresh()
+    answer: dict[str, Any] = {"first": in_child(work, job, root, fuse), "tree": tree(root), "crashes": []}
+    answer["steps"] = int(Path(job["count_file"]).read_text())
+    for number in range(1 + job["offset"], answer["steps"] + 1, job["stride"]):
+        fresh()
+        fuse.limit = number
+        status = in_child(work, job, root, fuse)
+        fuse.limit = 0
+        seen: dict[str, Any] = {"step": number, "killed": os.WIFSIGNALED(status)}
+        try:
+            seen["tars"] = check_all_whole(root)
+            seen["second"] = in_child(work, job, root, fuse)
+            seen["same"] = tree(root) == answer["tree"]
+            seen["differs"] = sorted(set(tree(root).items()) ^ set(answer["tree"].items()))
+        except AssertionError as error:
+            seen["broken"] = str(error)
+        seen["left"] = litter(root)
+        answer["crashes"].append(seen)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
