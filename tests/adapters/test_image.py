@@ -10,17 +10,17 @@ import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
+from tests.realdata import REAL
 
 from g3m.adapters.image import PIXEL_LIMIT, ImageFacts, probe, verdict
 from g3m.core.errors import NotRecognised
 
-MALFORMED = Path(__file__).parents[3] / "shared" / "realdata" / "malformed"
+MALFORMED = REAL / "malformed"
 VERDICTS = {"ok", "not_an_image", "truncated", "bomb", "broken"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.realdata import REAL
 
 from g3m.adapters.inflate import RATIO_FLOOR_BYTES, inflate
 from g3m.core.errors import BadArchive, G3MError, NoSpace, NotWritable, StorageError
 
-ODD_TARS = Path(__file__).parents[3] / "shared" / "realdata" / "odd_tars" / "testdata"
+ODD_TARS = REAL / "odd_tars" / "testdata"
 REAL_FILES = {path.name: path for path in sorted(ODD_TARS.glob("*.tgz"))}
 """Files of other programs, on machines that have the collection; elsewhere one made here stands in."""
 

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.realdata import REAL
 
 from g3m.adapters.tar import list_tar
 from g3m.core.errors import BadArchive, StorageError
 from g3m.core.members import MEMBER_LIMIT_BYTES, Member, Refusal
 from g3m.core.shard import end_of_archive, padding, ustar_header
 
-ODD_TARS = Path(__file__).parents[3] / "shared" / "realdata" / "odd_tars" / "testdata"
+ODD_TARS = REAL / "odd_tars" / "testdata"
 REAL_TARS = {path.name: path for path in sorted(ODD_TARS.glob("*.tar"))}
 """Tars of other programs, on machines that have the collection; elsewhere one made here stands in."""
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)

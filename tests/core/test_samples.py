@@ -7,12 +7,12 @@ import json
 import pickle
 import string
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.realdata import REAL
 
 from g3m.core.errors import BadArchive
 from g3m.core.members import Member
@@ -34,7 +34,7 @@ from g3m.core.samples import (
     slim_coco,
 )
 
-REAL = Path(__file__).parents[3] / "shared/realdata/coco_captions_val2017/captions_val2017.json"
+OFFICIAL = REAL / "coco_captions_val2017" / "captions_val2017.json"
 
 GOLDEN = (
     "A woman stands in the dining area at the table. A room with chairs, a table, and a woman in it. "
@@ -78,8 +78,8 @@ TOY = json.dumps(
 ).encode()
 
 documents = [pytest.param(TOY, id="toy")]
-if REAL.is_file():
-    documents.append(pytest.param(REAL.read_bytes(), id="real"))
+if OFFICIAL.is_file():
+    documents.append(pytest.param(OFFICIAL.read_bytes(), id="real"))
 
 
 def coco(content: bytes, **options: Any) -> list[Draft]:
@@ -128,11 +128,11 @@ def test_without_extras_the_json_is_the_old_one(content: bytes) -> None:
         assert (plain.text, plain.key) == (full.text, full.key)
 
 
-if REAL.is_file():
+if OFFICIAL.is_file():
 
     def test_the_real_file_gives_five_thousand_samples_in_two_shards() -> None:
         """The official captions_val2017.json has 5,000 images, all with captions, in shards of 2,998 and 2,002."""
-        drafts = coco(REAL.read_bytes())
+        drafts = coco(OFFICIAL.read_bytes())
         assert len(drafts) == len({draft.key for draft in drafts}) == 5_000
         assert not any(draft.problem for draft in drafts)
         counts = collections.Counter(shard_number(draft.ordinal) for draft in drafts)

@@ -16,7 +16,6 @@ from g3m.lab.drawings import draw
 from g3m.lab.world import to_toml
 
 REPOSITORY = Path(__file__).parents[2]
-REAL = REPOSITORY.parent / "shared" / "realdata"
 """Real images and captions that lie beside the repository on some machines; never committed."""
 
 NOWHERE = "https://nowhere.invalid"
