@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.realdata import REAL
 from tests.whole import seed_reference
 from tests.whole.conftest import SMALL_SHARD, Opener
 from tests.whole.disk import Shards, read_shards
 from tests.whole.seed_reference import FOLDER_SIZE, Folders
 from tests.whole.sources import (
-    REAL,
     coco_recipe,
     coco_zips,
     narrative,
