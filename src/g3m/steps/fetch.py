@@ -63,7 +63,7 @@ class _State:
     def wanted(self, part: Part, etag: str) -> Wanted:
         """What the next answer must fit; a size that only a server told binds no other version."""
         return Wanted(
-            label=f"{self.asset.name} from {self.routes[0].place}",
+            label=self.routes[0].place,
             offset_bytes=part.position,
             size_bytes=self.asset.size_bytes,
             etag=etag,
