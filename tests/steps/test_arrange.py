@@ -18,7 +18,7 @@ from g3m.core.samples import CAPTION_LIMIT_BYTES, Pick
 from g3m.runners.base import drive
 from g3m.runners.local import run_local
 from g3m.runners.run import make_session
-from g3m.steps.arrange import list_path, pack_tasks, read_arrangement, sources_present
+from g3m.steps.arrangement import list_path, pack_tasks, read_arrangement, sources_present
 from g3m.steps.resolve import resolve
 
 SPLIT = "val2017"

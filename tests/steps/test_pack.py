@@ -22,7 +22,7 @@ from g3m.core.index import Index
 from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.samples import CAPTION_LIMIT_BYTES
 from g3m.runners.run import get_in, make_session
-from g3m.steps.arrange import pack_tasks, read_arrangement
+from g3m.steps.arrangement import pack_tasks, read_arrangement
 from g3m.steps.pack import index_path, making_path, pack, read_shard_receipt, shard_path
 from g3m.steps.resolve import resolve
 

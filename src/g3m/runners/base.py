@@ -30,7 +30,8 @@ from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.receipt import Manifest, shard_receipt
 from g3m.core.recipe import Asset
 from g3m.steps.adopt import adopt
-from g3m.steps.arrange import arrange, pack_tasks, read_arrangement
+from g3m.steps.arrange import arrange
+from g3m.steps.arrangement import pack_tasks, read_arrangement
 from g3m.steps.fetch import fetch
 from g3m.steps.find import part_path, present
 from g3m.steps.pack import pack, read_shard_receipt

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from g3m.adapters.disk import read_document, write_document
+from g3m.adapters.disk import write_document
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher, disagreement
-from g3m.core.errors import BadArchive, DigestMismatch, NotRecognised, TooManyRejected, storage_error
+from g3m.core.errors import BadArchive, DigestMismatch, NotRecognised, storage_error
 from g3m.core.events import Event, TaskFinished
 from g3m.core.members import Member, Refusal, inside
-from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
+from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.receipt import (
     Arrangement,
-    AssetReceipt,
     PlannedShard,
     Rejected,
-    arrangement,
     count_reasons,
     to_json,
 )
-from g3m.core.recipe import Asset
 from g3m.core.samples import (
     Draft,
     Pick,
@@ -43,64 +40,12 @@ from g3m.core.samples import (
     shard_number,
     slim_coco,
 )
+from g3m.steps.arrangement import check_rejected, list_path, read_arrangement, sources_present
 from g3m.steps.find import read_receipt
 from g3m.steps.pairs import pair_up
-from g3m.steps.unfold import Holding, path_of, unfold
+from g3m.steps.unfold import Holding, unfold
 
 LINE_LIMIT_BYTES = 16 * 2**20
-
-
-def list_path(session: Session, dataset: str) -> Path:
-    """Where the sample list of a dataset lies."""
-    return session.store.plan(f"{dataset}.samples")
-
-
-def asset_receipts(dataset: DatasetPlan, session: Session) -> dict[str, tuple[Asset, AssetReceipt]]:
-    """Every asset of the dataset that has a receipt, by id."""
-    found = {}
-    for asset in dataset.assets:
-        receipt = read_receipt(session, asset)
-        if receipt is not None:
-            found[asset_id(asset)] = (asset, receipt)
-    return found
-
-
-def read_arrangement(dataset: DatasetPlan, session: Session) -> Arrangement | None:
-    """The arrangement if it belongs to this plan and its sample list is whole."""
-    text = read_document(session.store.receipt(dataset.name, "arrange"))
-    found = None if text is None else arrangement(text)
-    if found is None or found.identity != dataset.identity:
-        return None
-    try:
-        whole = list_path(session, dataset.name).stat().st_size == found.list_size_bytes
-    except OSError:
-        return None
-    return found if whole else None
-
-
-def sources_present(dataset: DatasetPlan, found: Arrangement, session: Session) -> bool:
-    """Whether every source of an arrangement can still be read."""
-    assets = asset_receipts(dataset, session)
-    try:
-        return all(path_of(where, assets, session).exists() for where in found.sources.values())
-    except KeyError:
-        return False
-
-
-def pack_tasks(dataset: DatasetPlan, found: Arrangement) -> tuple[Task, ...]:
-    """One task for each shard of an arrangement."""
-    return tuple(
-        Task(
-            id=f"pack/{dataset.name}/{shard.name}",
-            kind="pack",
-            dataset=dataset.name,
-            needs=(f"arrange/{dataset.name}",),
-            shard=shard.name,
-            offset_bytes=shard.offset_bytes,
-            samples=shard.samples,
-        )
-        for shard in found.shards
-    )
 
 
 def arrange(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
@@ -138,28 +83,6 @@ def _arrange_anew(dataset: DatasetPlan, session: Session) -> Arrangement:
     check_rejected(dataset, found.samples, found.rejected, session)
     write_document(session.store.receipt(dataset.name, "arrange"), to_json(found))
     return found
-
-
-def check_rejected(
-    dataset: DatasetPlan, samples: int, rejected: Sequence[Rejected], session: Session
-) -> None:
-    """Stop a dataset of which too much is unusable, and leave the list of it."""
-    limit = session.settings.max_rejected
-    limit = dataset.recipe.expect.rejected_fraction if limit < 0 else limit
-    total = samples + len(rejected)
-    if samples == 0 or len(rejected) > limit * total:
-        path = session.store.plan(f"{dataset.name}.rejected.jsonl")
-        write_document(path, rejected_lines(rejected))
-        counts = count_reasons(rejected).items()
-        words = ", ".join(f"{count} {reason}" for reason, count in counts) or "none found"
-        head = f"{dataset.name}: {len(rejected)} of {total} samples are unusable"
-        raise TooManyRejected(f"{head} ({words}); all are listed in {path}")
-
-
-def rejected_lines(rejected: Sequence[Rejected]) -> str:
-    """The list of rejected samples as JSON lines."""
-    rows = ({"key": key, "reason": reason, "detail": detail} for key, reason, detail in rejected)
-    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _write_list(

@@ -27,7 +27,7 @@ from g3m.core.receipt import Rejected, ShardReceipt, count_reasons, shard_receip
 from g3m.core.samples import Pick, Ref, caption_problem, clean
 from g3m.core.shard import Entry, ShardSummary
 from g3m.core.sniff import has_jpeg_end, image_kind
-from g3m.steps.arrange import asset_receipts, list_path, read_arrangement
+from g3m.steps.arrangement import asset_receipts, list_path, read_arrangement
 from g3m.steps.unfold import path_of
 
 TICK_SAMPLES = 64

@@ -36,7 +36,7 @@ from g3m.core.receipt import (
 from g3m.core.receipt import manifest as parse_manifest
 from g3m.core.samples import REASONS
 from g3m.core.shard import Entry
-from g3m.steps.arrange import asset_receipts, check_rejected, read_arrangement, rejected_lines
+from g3m.steps.arrangement import asset_receipts, check_rejected, read_arrangement, rejected_lines
 from g3m.steps.find import whole_path
 from g3m.steps.pack import index_path, read_shard_receipt, shard_path
 
