@@ -17,7 +17,7 @@ from g3m.core.plan import asset_id
 from g3m.runners.run import make_session
 from g3m.steps.find import part_path
 from g3m.steps.resolve import resolve
-from g3m.ui import report
+from g3m.ui import figures, report, state
 from g3m.ui.words import Speaker
 
 Snapshot = Callable[[str, str], None]
@@ -113,7 +113,7 @@ def test_a_table_is_straight(data: st.DataObject, columns: int) -> None:
     row = st.tuples(*[cell] * columns)
     head, rows = data.draw(row), data.draw(st.lists(row, max_size=5))
     right = data.draw(st.sets(st.integers(0, columns - 1)))
-    lines = list(report.table(head, rows, right=tuple(right)))
+    lines = list(figures.table(head, rows, right=tuple(right)))
     assert len(lines) == len(rows) + 1
     widths = [max(len(one[n]) for one in (head, *rows)) for n in range(columns)]
     for line, cells in zip(lines, (head, *rows), strict=True):
@@ -185,7 +185,7 @@ def test_the_last_line_of_a_log(tmp_path: Path, content: bytes | None, expected:
     path = tmp_path / "g3m.log"
     if content is not None:
         path.write_bytes(content)
-    assert report.last_line(path) == expected
+    assert state.last_line(path) == expected
 
 
 def test_status_of_a_begun_dataset(done_desk: Desk) -> None:

@@ -290,13 +290,13 @@ def _finding(finding: Any) -> dict[str, str]:
 @setting_flags("root", "lang")
 def status(json: bool, **flags: Any) -> None:
     """Show what stands under the root and whether a run is at work; reads files only."""
-    from g3m.ui import report
+    from g3m.ui import state
 
     context = open_context(flags, json=json)
     if json:
-        _print_json(report.status(context.session))
+        _print_json(state.status(context.session))
     else:
-        _print_lines(report.status_lines(context.session, context.speaker))
+        _print_lines(state.status_lines(context.session, context.speaker))
 
 
 @cli.command()

@@ -23,9 +23,9 @@ from g3m.lab.world import World
 from g3m.load.dataset import Dataset, dataset
 from g3m.runners.run import get_in, make_session, verify_in
 from g3m.steps.resolve import resolve
-from g3m.ui.figures import size_text
+from g3m.ui.figures import size_text, table
 from g3m.ui.logs import fact_text, label
-from g3m.ui.report import plan_lines, table
+from g3m.ui.report import plan_lines
 from g3m.ui.words import Speaker
 
 DATASETS = ("all",)

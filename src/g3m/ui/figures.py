@@ -1,6 +1,8 @@
-"""Numbers for people: sizes, counts, durations, speeds."""
+"""Numbers for people: sizes, counts, durations, and tables of them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 _UNITS = ("kB", "MB", "GB", "TB")
 
@@ -45,3 +47,14 @@ def duration_text(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Iterator[str]:
+    """Lines of a table with columns as wide as needed; columns numbered in `right` are right-aligned."""
+    widths = [max(len(str(row[n])) for row in (head, *rows)) for n in range(len(head))]
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
