@@ -567,3 +567,24 @@ def test_assets_go_after_publishing_unless_they_are_kept(opened: Callable[..., S
     get_in(["openimages_v7_valid"], kept, [])
     for one in resolve(["openimages_v7_valid"], kept).assets.values():
         assert whole_path(kept, one).is_file()
+
+
+def test_a_finished_dataset_is_finished_while_another_run_is_at_work(opened: Callable[..., Session]) -> None:
+    """What another run is making is neither swept nor a reason to refuse a plan with nothing to do."""
+    session = opened()
+    get_in(["coco_valid"], session, [])
+    making = session.store.part("other-00000.tar.1-ab.making")
+    making.write_bytes(b"x")
+    with session.store.lease():
+        assert get_in(["coco_valid"], opened(), []).finished == 0
+    assert making.exists()
+
+
+def test_archives_that_were_kept_on_purpose_stay(opened: Callable[..., Session]) -> None:
+    """A later run without --keep-assets does not delete what an earlier one was told to keep."""
+    session = opened(keep_assets=True)
+    get_in(["coco_valid"], session, [])
+    kept = sorted(session.store.part("").glob("*.whole"))
+    assert len(kept) == 2
+    get_in(["coco_valid"], opened(), [])
+    assert sorted(session.store.part("").glob("*.whole")) == kept

@@ -7,6 +7,7 @@ does nothing.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from g3m.adapters.disk import Lease, read_document, remove
 from g3m.adapters.parts import claimed_bytes
 from g3m.adapters.session import Session
 from g3m.core.agenda import Agenda
-from g3m.core.errors import Advice, G3MError, Interrupted, NoSpace, OtherOptions, PartialError
+from g3m.core.errors import Advice, G3MError, Interrupted, Locked, NoSpace, OtherOptions, PartialError
 from g3m.core.events import (
     Event,
     RunFinished,
@@ -81,13 +82,16 @@ def drive(plan: Plan, session: Session, runner: Runner, sinks: Sequence[Sink] = 
     for dataset in plan.datasets:
         _check_identity(dataset, session)
     run = _Run(plan, session, Agenda(()), Summary(), sinks)
-    if not all(published(dataset, session) for dataset in plan.datasets) or _leftovers(plan, session):
+    if not all(published(dataset, session) for dataset in plan.datasets):
         session.store.prepare()
         with session.store.lease() as lease:
-            for path in _leftovers(plan, session):
-                remove(path)
+            _sweep(plan, session)
             check_space(plan, session)
             _work(run, runner, lease)
+    elif _leftovers(plan, session):
+        # What looks left over may belong to a run that is at work on other datasets.
+        with contextlib.suppress(Locked), session.store.lease():
+            _sweep(plan, session)
     for dataset in plan.datasets:
         found = published(dataset, session)
         if found is not None:
@@ -257,6 +261,11 @@ def fetched_bytes(asset: Asset, session: Session) -> int:
     """How much of an asset is here."""
     receipt = present(session, asset)
     return receipt.size_bytes if receipt else claimed_bytes(part_path(session, asset))
+
+
+def _sweep(plan: Plan, session: Session) -> None:
+    for path in _leftovers(plan, session):
+        remove(path)
 
 
 def _leftovers(plan: Plan, session: Session) -> list[Path]:

@@ -99,6 +99,10 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     folder = session.store.root / dataset.recipe.folder
     for name, content in _companions(dataset, made, rejected, session).items():
         write_document(folder / name, content)
+    if session.settings.keep_assets:
+        write_document(_kept_mark(dataset, session), "")
+    else:
+        remove(_kept_mark(dataset, session))
     write_document(folder / MANIFEST, to_json(made))
     expected = made.expected_samples
     if expected is not None and expected != made.samples:
@@ -218,23 +222,28 @@ def _card(dataset: DatasetPlan, made: Manifest) -> str:
     return "\n".join(lines)
 
 
+def _kept_mark(dataset: DatasetPlan, session: Session) -> Path:
+    """Says that the archives of a published dataset were kept on purpose: no later run deletes them."""
+    return session.store.plan(f"{dataset.name}.kept")
+
+
 def used_up(dataset: DatasetPlan, plan: Plan, session: Session) -> list[Path]:
     """Files that a published dataset needed on its way and needs no more: assets and spools of ours.
 
-    An asset that another dataset of the plan waits for stays, and so does every one with keep_assets.
+    An asset that another dataset of the plan waits for stays, and so does all that was kept on purpose.
     """
+    if session.settings.keep_assets or _kept_mark(dataset, session).exists():
+        return []
     waiting = {
         asset_id(asset)
         for other in plan.datasets
         if other.name != dataset.name and published(other, session) is None
         for asset in other.assets
     }
-    found = []
-    if not session.settings.keep_assets:
-        found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in waiting]
+    found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in waiting]
     arranged = read_arrangement(dataset, session)
     for where in arranged.sources.values() if arranged else ():
         kind, _, name = where.partition(":")
-        if kind == "spool" and not session.settings.keep_assets:
+        if kind == "spool":
             found.append(session.store.part(name))
     return [path for path in found if path.is_file()]
