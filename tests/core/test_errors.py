@@ -60,7 +60,6 @@ def test_the_drawing_shows_every_class_under_its_parent() -> None:
 @pytest.mark.parametrize("kind", TREE)
 def test_the_drawing_tells_each_exit_code(kind: type[G3MError]) -> None:
     """The exit code in the docstring (a leaf without one has its branch's) is the code of the class."""
-    # defect reported: Locked and OtherOptions are drawn without their own codes
     assert drawn()[kind.__name__][1] == kind.exit_code
 
 

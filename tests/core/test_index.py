@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from g3m.core.index import ABSENT, FIELDS, MAGIC, Index, IndexedShard, encode
+from g3m.core.index import ABSENT, FIELDS, MAGIC, Index, IndexedShard, encode, head
 from g3m.core.shard import Entry, Field
 
 sizes = st.integers(0, ABSENT - 1)
@@ -93,7 +93,6 @@ def test_an_index_cut_before_its_keys_is_refused() -> None:
 
 def test_an_index_cut_inside_its_keys_is_refused() -> None:
     """A missing end would give samples wrong or empty keys."""
-    # defect reported
     data = encode(TOY)
     for length in range(len(data) - len("abéc".encode()), len(data)):
         with pytest.raises(ValueError, match="cut"):
@@ -102,7 +101,6 @@ def test_an_index_cut_inside_its_keys_is_refused() -> None:
 
 def test_an_index_with_something_behind_it_is_refused() -> None:
     """Two files written into one another are not an index."""
-    # defect reported
     with pytest.raises(ValueError, match=r"."):
         Index(encode(TOY) + b"x")
 
@@ -127,7 +125,6 @@ HEADS = [
 @pytest.mark.parametrize("head", HEADS, ids=json.dumps)
 def test_a_wrong_head_is_a_value_error(head: object) -> None:
     """Whatever the head holds instead of its three keys, the reader says so with the error it promises."""
-    # defect reported: KeyError, TypeError, OverflowError, or taken silently
     text = json.dumps(head).encode()
     with pytest.raises(ValueError, match=r"index|."):
         Index(MAGIC + struct.pack("<I", len(text)) + text)
@@ -136,6 +133,17 @@ def test_a_wrong_head_is_a_value_error(head: object) -> None:
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_an_unreadable_head_is_a_value_error(text: bytes) -> None:
     """A head that is no JSON, or nested beyond all limits, is refused."""
-    # defect reported: RecursionError
     with pytest.raises(ValueError, match=r"."):
         Index(MAGIC + struct.pack("<I", len(text)) + text)
+
+
+@given(shards)
+def test_shards_joined_one_by_one_give_the_index_of_all(written: list[IndexedShard]) -> None:
+    """Head, records and keys of each shard's own index, one behind the other, are the index of the whole."""
+    parts = [Index(encode([shard])) for shard in written]
+    joined = head([shard.name for shard in written], sum(map(len, parts)))
+    keys = b""
+    for number, part in enumerate(parts):
+        joined += part.records(number, len(keys))
+        keys += part.keys
+    assert joined + keys == encode(written)

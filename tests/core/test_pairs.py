@@ -106,7 +106,6 @@ json_values = st.recursive(
 @example({"image_urls": ["http://[half/a.jpg"], "captions": ["a"]})
 def test_no_document_breaks_the_recognition(document: Any) -> None:
     """Whatever a JSON file holds, the answer is records or None."""
-    # defect reported: AttributeError for an item that is no object, ValueError for a broken URL
     found = json_records(document)
     assert found is None or all(isinstance(record, Record) for record in found[1])
 
@@ -115,7 +114,6 @@ def test_no_document_breaks_the_recognition(document: Any) -> None:
 @pytest.mark.parametrize("form", ["arrays", "images"])
 def test_a_missing_caption_is_an_empty_one(form: str, value: Any) -> None:
     """Null is not the caption "None", and no captions are not "[]": the sample is rejected with its reason later."""
-    # defect reported
     documents = {
         "arrays": {"image_urls": [URL, URL], "captions": [CAPTION, value]},
         "images": [{"image": IMAGE, "caption": CAPTION}, {"image": IMAGE, "caption": value}],
@@ -156,7 +154,6 @@ def test_urls_without_a_file_have_no_name(url: str, name: str) -> None:
 
 def test_a_broken_url_has_no_name() -> None:
     """One unreadable URL among a million is one rejected sample, not the end of the dataset."""
-    # defect reported
     assert image_of_url("http://[half/a.jpg") == ""
 
 
@@ -188,7 +185,6 @@ def test_empty_lines_keep_their_place() -> None:
 
 def test_windows_line_ends_are_no_part_of_captions() -> None:
     """A text file that passed through Windows gives the same records."""
-    # defect reported: the caption keeps its carriage return
     assert line_records(f"{URL}\r\n", f"{CAPTION}\r\n") == [Record(IMAGE, CAPTION, URL)]
 
 
@@ -241,7 +237,6 @@ def test_other_names_are_no_positions(names: list[str]) -> None:
 @pytest.mark.parametrize("names", [["a/0001/002.jpg", "b/0001/002.jpg"], ["0001/002.jpg", "0001/002.png"]])
 def test_two_images_at_one_place_are_no_positions(names: list[str]) -> None:
     """If two images claim a place, the names cannot be trusted, and none is dropped in silence."""
-    # defect reported
     assert positions(names) is None
 
 
@@ -291,7 +286,6 @@ def test_each_name_has_a_safe_key(names: list[str]) -> None:
 @example(["a", "a", "a_2"])
 def test_keys_never_repeat(names: list[str]) -> None:
     """Also where a name already ends as a numbered key would: no two names share a key."""
-    # defect reported
     keys = list(unique_keys(names))
     assert len(set(keys)) == len(keys) == len(names)
 

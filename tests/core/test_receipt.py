@@ -143,7 +143,6 @@ def test_foreign_text_is_no_receipt(text: str) -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"format": ' + "9" * 5000 + "}"])
 def test_a_bottomless_text_is_no_receipt(text: str) -> None:
     """Nesting or numbers beyond Python's limits count as absent, too."""
-    # defect reported: RecursionError
     assert [reader(text) for reader in READERS.values()] == [None] * 4
 
 
@@ -182,7 +181,6 @@ def test_no_wrong_value_raises(value: Any) -> None:
 
 def test_endless_numbers_are_no_receipt() -> None:
     """Infinity, which Python's json reads, is no size."""
-    # defect reported: OverflowError
     for number, way in PLACES:
         text = with_value(json.loads(to_json(EXAMPLES[number])), way, float("inf"))
         READERS[type(EXAMPLES[number])](text)
@@ -191,7 +189,6 @@ def test_endless_numbers_are_no_receipt() -> None:
 @pytest.mark.parametrize("value", ["5", None, 1.5, [], {}], ids=repr)
 def test_a_count_that_is_no_whole_number_makes_a_receipt_absent(value: Any) -> None:
     """Sizes and counts are whole numbers: a receipt with another type there is not trusted."""
-    # defect reported
     for number, way in PLACES:
         if way[-1] in ("size_bytes", "samples", "offset_bytes", "list_size_bytes") and (number, len(way)) != (
             3,
@@ -206,7 +203,6 @@ def test_a_count_that_is_no_whole_number_makes_a_receipt_absent(value: Any) -> N
 )
 def test_a_digest_that_cannot_be_makes_a_receipt_absent(digest: dict[str, str]) -> None:
     """A digest is checked as a recipe's is: else it would raise where it is compared, much later."""
-    # defect reported
     body = json.loads(to_json(EXAMPLES[0]))
     assert asset_receipt(with_value(body, ("digests",), [digest])) is None
 
@@ -239,7 +235,6 @@ def test_required_keys_are_required(number: int) -> None:
 
 def test_names_of_any_script_can_be_written() -> None:
     """A rejected name with lone surrogates, as a caption file may hold it, gives a text that a file can take."""
-    # defect reported: UnicodeEncodeError
     odd = ShardReceipt(
         identity="id",
         shard=ShardSummary("0.tar", 1, 1, "f"),

@@ -313,14 +313,12 @@ def test_no_value_anywhere_breaks_the_reading(path: str, value: object) -> None:
 )
 def test_a_hub_place_is_pinned(place: str) -> None:
     """A hub place without a full commit, or a Kaggle place without owner and slug, is refused as a mistake."""
-    # defect reported
     assert problems(changed("assets.0.places", [place]))
 
 
 @pytest.mark.parametrize("place", ["ftp://me:QXZQXZ@a.example/b", "https//a.example/b?sig=QXZQXZ"])
 def test_messages_hide_credentials(place: str) -> None:
     """A place that is not usable is named without its password and without its signature."""
-    # defect reported
     assert "QXZQXZ" not in "".join(problems(changed("assets.0.places", [place])))
 
 

@@ -206,7 +206,6 @@ def test_rows_of_the_table_that_are_refused(wanted: Wanted, answer: Answer, word
 
 def test_a_range_beyond_the_planned_end_is_another_size() -> None:
     """A 206 of unknown size whose last byte lies past the planned end is not the planned file."""
-    # defect reported
     with pytest.raises(Changed):
         decide(PART, head(206, content_range="bytes 5-99/*"))
 
@@ -241,7 +240,6 @@ def test_statuses_find_their_error(status: int, kind: type[SourceError]) -> None
 
 def test_a_server_that_lost_patience_may_be_asked_again() -> None:
     """408 says that the request took too long on the way: the same place is worth another attempt."""
-    # defect reported
     assert type(refusal(NEW, head(408))) is Unreachable
 
 
@@ -284,7 +282,6 @@ def test_retry_after_in_both_forms(text: str, wait_s: float) -> None:
 
 def test_a_very_long_wait_is_cut_and_not_forgotten() -> None:
     """A number of ten digits asks for a long wait, not for none."""
-    # defect reported
     assert retry_after_s("9999999999", now=NOW) == RETRY_AFTER_LIMIT_S
 
 
@@ -306,7 +303,6 @@ def test_waits_have_bounds(text: str) -> None:
 )
 def test_absurd_dates_do_not_stop_a_download(text: str) -> None:
     """Numbers that no calendar holds are nonsense like any other."""
-    # defect reported: OverflowError
     assert 0.0 <= retry_after_s(text, now=NOW) <= RETRY_AFTER_LIMIT_S
 
 
@@ -338,7 +334,6 @@ def test_lengths_are_whole_numbers_or_unknown(text: str, length: int | None) -> 
 )
 def test_endless_numbers_are_no_crash(answer: Answer) -> None:
     """A header with thousands of digits is refused like any wrong answer, not a ValueError of Python's."""
-    # defect reported
     with pytest.raises(Changed):
         decide(NEW, answer)
 
@@ -369,7 +364,6 @@ def test_other_hashes_are_no_digest(text: str) -> None:
 @pytest.mark.parametrize("text", ["md5", "md5=", "md5=YWJj", "md5=\xe9"])
 def test_a_broken_md5_is_no_digest(text: str) -> None:
     """An md5 of the wrong length would call good bytes wrong, and one that is not ASCII must not crash."""
-    # defect reported
     assert head(200, x_goog_hash=text).digests == ()
 
 

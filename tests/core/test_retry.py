@@ -90,7 +90,6 @@ def test_the_servers_wish_is_honoured(
     policy: Policy, after_s: float, gained_bytes: int, jitter: float
 ) -> None:
     """Another attempt never comes before the time that a busy server asked for, also where bytes had come."""
-    # defect reported: with gained bytes the wait is 0
     error = Throttled("busy", after_s=after_s)
     verdict = decide(policy, error, History(empty=1).after(error, gained_bytes), jitter)
     assert verdict.action == "drop" or verdict.wait_s >= after_s
@@ -158,6 +157,5 @@ def test_both_kinds_of_failure_lengthen_the_wait() -> None:
 
 def test_a_patient_policy_does_not_overflow() -> None:
     """However many attempts a policy allows, a wait is a number within its bound."""
-    # defect reported: OverflowError from 2 ** 1024
     policy = Policy(empty_attempts=10_000)
     assert decide(policy, Unreachable("x"), History(empty=5_000), 1.0) == Verdict(action="again", wait_s=20.0)

@@ -162,7 +162,6 @@ def test_loopback_is_never_proxied(host: str, scheme: str, variables: dict[str, 
 @pytest.mark.parametrize("host", ["127.example.org", "localhost.example.org", "my127.0.0.1.example.org"])
 def test_names_that_look_like_loopback_are_proxied(host: str) -> None:
     """Only the machine itself is exempt: going direct to a stranger would leave the chosen way."""
-    # defect reported: 127.example.org is taken for loopback
     assert proxy_for(f"https://{host}/", {"all_proxy": "http://p:1"}) == "http://p:1"
 
 

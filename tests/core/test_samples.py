@@ -260,7 +260,6 @@ def test_other_documents_are_a_bad_archive(document: Any) -> None:
 @example({"images": [([], "a.jpg", 1, None)], "annotations": []})
 def test_no_document_breaks_the_reader(document: Any) -> None:
     """Whatever a file holds under the right names: samples or BadArchive, and no other exception."""
-    # defect reported: a list with one wrong image escapes as ValueError or TypeError
     try:
         assert all(isinstance(draft, Draft) for draft in coco_drafts(document, "val2017", file="x"))
     except BadArchive as error:
@@ -371,7 +370,6 @@ def test_a_bottomless_line_is_a_bad_record(depth: int) -> None:
 )
 def test_a_field_that_is_no_text_is_a_bad_record(key: str, value: Any) -> None:
     """A null caption is not the caption "None"."""
-    # defect reported
     record = {"image_id": "ab", "caption": "fine", key: value}
     (draft,) = narrative_drafts([(0, json.dumps(record).encode())], number_repeats=True)
     assert draft.problem == "bad_record"

@@ -119,13 +119,11 @@ def test_odd_addresses_are_masked(url: str, shown: str) -> None:
 
 def test_a_query_without_names_is_hidden() -> None:
     """A bare word after the question mark may be a token, so it is not shown."""
-    # defect reported
     assert "QXZQXZ" not in mask("https://host/a?QXZQXZ")
 
 
 def test_query_names_are_not_decoded() -> None:
     """A line end or an escape that hides in a query's name stays encoded, so that it cannot forge a line."""
-    # defect reported
     assert mask("https://host/a?k%0a%1b=1").isprintable()
 
 
@@ -196,5 +194,4 @@ def test_the_host_and_the_line_decide_together(scheme: str, host: str, own: set[
 
 def test_an_unreadable_address_gets_no_token() -> None:
     """A redirect may name anything: an address that cannot be read is nobody's host, and no crash."""
-    # defect reported
     assert TOKEN.header_for("https://[half/a") is None

@@ -166,7 +166,6 @@ def test_bad_values_name_layer_and_key(name: str, value: object, words: str, ori
 )
 def test_values_that_would_do_harm_later_are_refused(name: str, value: object) -> None:
     """Numbers that are none, shares above 1, addresses without scheme and an empty root are mistakes, too."""
-    # defect reported
     assert mistake(name, value).startswith(f"g3m.toml: {name}: must be")
 
 
@@ -250,7 +249,6 @@ def test_broken_mirrors_say_which_and_why(value: object, words: str) -> None:
 
 def test_a_mirrors_password_is_not_shown() -> None:
     """Also in an error an address is shown without its user info."""
-    # defect reported
     assert "QXZ" not in mistake("mirrors", [{"prefix": "ftp://me:QXZ@a/", "places": ["https://b/"]}])
 
 

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,22 +155,24 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_document(path: Path, content: str | bytes) -> None:
-    """Write a small file so that it is there whole or not at all, also after a power cut."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+def write_document(path: Path, content: str | bytes | Iterable[bytes]) -> None:
+    """Write a file, whole or in pieces, so that all of it is there or nothing, also after a power cut."""
+    whole = content.encode("utf-8") if isinstance(content, str) else content
+    pieces = (whole,) if isinstance(whole, bytes) else whole
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise storage_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # only a failure has left it
 
 
 def read_document(path: Path) -> str | None:

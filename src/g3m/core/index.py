@@ -19,6 +19,7 @@ MAGIC = b"G3MINDX1"
 FIELDS = ("jpg", "json", "txt")
 ABSENT = 0xFFFFFFFF
 _RECORD = struct.Struct("<II" + "QI" * len(FIELDS))
+_KEY_PLACE = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 
 
@@ -44,8 +45,13 @@ def encode(shards: Sequence[IndexedShard]) -> bytes:
                 row += [field.offset, field.size_bytes] if field else [0, ABSENT]
             records += _RECORD.pack(number, len(keys), *row)
     samples = len(records) // _RECORD.size
-    head = json.dumps({"shards": [s.name for s in shards], "fields": FIELDS, "samples": samples}).encode()
-    return MAGIC + _LENGTH.pack(len(head)) + head + bytes(records) + bytes(keys)
+    return b"".join((head([shard.name for shard in shards], samples), records, keys))
+
+
+def head(shards: Sequence[str], samples: int) -> bytes:
+    """What stands before the records of an index of these shards."""
+    text = json.dumps({"shards": list(shards), "fields": FIELDS, "samples": samples}).encode()
+    return MAGIC + _LENGTH.pack(len(text)) + text
 
 
 def _head(text: bytes) -> tuple[tuple[str, ...], int]:
@@ -96,3 +102,16 @@ class Index:
 
     def _key_end(self, number: int) -> int:
         return int(_LENGTH.unpack_from(self._data, self._records + number * _RECORD.size + 4)[0])
+
+    @property
+    def keys(self) -> bytes:
+        """All keys, one behind the other."""
+        return bytes(self._data[self._keys :])
+
+    def records(self, shard: int, keys_before: int) -> bytes:
+        """The records as part of a larger index, in which this index's one shard has another number."""
+        records = bytearray(self._data[self._records : self._keys])
+        for place in range(0, len(records), _RECORD.size):
+            _, key_end = _KEY_PLACE.unpack_from(records, place)
+            _KEY_PLACE.pack_into(records, place, shard, keys_before + key_end)
+        return bytes(records)

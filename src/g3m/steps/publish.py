@@ -23,7 +23,7 @@ from g3m.adapters.disk import read_document, remove, write_document
 from g3m.adapters.session import Session
 from g3m.core.errors import ContentError
 from g3m.core.events import Event, Noted, TaskFinished
-from g3m.core.index import Index, IndexedShard, encode
+from g3m.core.index import Index, head
 from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
 from g3m.core.receipt import (
     Manifest,
@@ -35,7 +35,6 @@ from g3m.core.receipt import (
 )
 from g3m.core.receipt import manifest as parse_manifest
 from g3m.core.samples import REASONS
-from g3m.core.shard import Entry
 from g3m.steps.arrangement import asset_receipts, check_rejected, read_arrangement, rejected_lines
 from g3m.steps.find import whole_path
 from g3m.steps.pack import index_path, read_shard_receipt, shard_path
@@ -161,13 +160,13 @@ def _manifest(
 
 def _companions(
     dataset: DatasetPlan, made: Manifest, rejected: Sequence[Rejected], session: Session
-) -> dict[str, str | bytes]:
+) -> dict[str, str | Iterator[bytes]]:
     names = [shard.name for shard in made.shards]
     counts = [shard.samples for shard in made.shards]
     split = {"name": made.dataset, "filenames": names, "shard_lengths": counts, "num_samples": made.samples}
     wids = [{"url": shard.name, "nsamples": shard.samples} for shard in made.shards]
     return {
-        INDEX: _index(dataset, names, session),
+        INDEX: _index(dataset, made, session),
         "rejected.jsonl": rejected_lines(rejected),
         "sizes.json": json.dumps(dict(zip(names, counts, strict=True)), indent=1) + "\n",
         "_info.json": json.dumps({"name": made.dataset, "splits": {made.dataset: split}}, indent=1) + "\n",
@@ -177,20 +176,26 @@ def _companions(
     }
 
 
-def _index(dataset: DatasetPlan, names: Sequence[str], session: Session) -> bytes:
-    """The indexes of all shards as one; a shard's own is made anew by its task if it is missing."""
-    shards = []
+def _index(dataset: DatasetPlan, made: Manifest, session: Session) -> Iterator[bytes]:
+    """The indexes of all shards as one, in pieces: a shard at a time, however many samples there are."""
+    names = [shard.name for shard in made.shards]
+    yield head(names, made.samples)
+    keys_bytes = 0
+    for number, name in enumerate(names):
+        part = _shard_index(dataset, name, session)
+        yield part.records(number, keys_bytes)
+        keys_bytes += len(part.keys)
     for name in names:
-        try:
-            part = Index(index_path(dataset.name, name, session).read_bytes())
-        except (OSError, ValueError) as error:
-            remove(session.store.receipt(dataset.name, name))
-            raise ContentError(
-                f"{dataset.name}: the index of {name} is missing; run again ({error})"
-            ) from None
-        entries: tuple[Entry, ...] = tuple(part[number][1] for number in range(len(part)))
-        shards.append(IndexedShard(name, entries))
-    return encode(shards)
+        yield _shard_index(dataset, name, session).keys
+
+
+def _shard_index(dataset: DatasetPlan, name: str, session: Session) -> Index:
+    """The index that packing left; where it is missing the shard's task has to be done again."""
+    try:
+        return Index(index_path(dataset.name, name, session).read_bytes())
+    except (OSError, ValueError) as error:
+        remove(session.store.receipt(dataset.name, name))
+        raise ContentError(f"{dataset.name}: the index of {name} is missing; run again ({error})") from None
 
 
 def _card(dataset: DatasetPlan, made: Manifest) -> str:
