@@ -31,7 +31,6 @@ class Running:
     dataset: str
     done_bytes: int = 0
     total_bytes: int = 0
-    start_bytes: int = 0
     place: str = ""
     way: str = ""
 

@@ -8,7 +8,7 @@ does nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,25 +81,29 @@ def drive(plan: Plan, session: Session, runner: Runner, sinks: Sequence[Sink] = 
     """Do what is left of a plan; raises the one error, PartialError or Interrupted if not all is done."""
     for dataset in plan.datasets:
         _check_identity(dataset, session)
-    run = _Run(plan, session, Agenda(()), Summary(), sinks)
-    if not all(published(dataset, session) for dataset in plan.datasets):
+    run = _Run(plan, session, Agenda(()), Summary(manifests=_published(plan, session)), sinks)
+    whole = run.summary.manifests
+    if len(whole) < len(plan.datasets):
         session.store.prepare()
         with session.store.lease() as lease:
-            _sweep(plan, session)
+            _sweep(plan, whole, session)
             check_space(plan, session)
             _work(run, runner, lease)
-    elif _leftovers(plan, session):
+        run.summary.manifests = _published(plan, session)
+    elif _leftovers(plan, whole, session):
         # What looks left over may belong to a run that is at work on other datasets.
         with contextlib.suppress(Locked), session.store.lease():
-            _sweep(plan, session)
-    for dataset in plan.datasets:
-        found = published(dataset, session)
-        if found is not None:
-            run.summary.manifests[dataset.name] = found
+            _sweep(plan, whole, session)
     if session.stop.is_set():
         raise Interrupted("stopped; everything verified so far is kept")
     _raise_failures(run.summary)
     return run.summary
+
+
+def _published(plan: Plan, session: Session) -> dict[str, Manifest]:
+    """The manifests of the datasets that stand whole; each shard of them is looked at, so ask once."""
+    found = {dataset.name: published(dataset, session) for dataset in plan.datasets}
+    return {name: body for name, body in found.items() if body is not None}
 
 
 def _work(run: _Run, runner: Runner, lease: Lease) -> None:
@@ -263,20 +267,21 @@ def fetched_bytes(asset: Asset, session: Session) -> int:
     return receipt.size_bytes if receipt else claimed_bytes(part_path(session, asset))
 
 
-def _sweep(plan: Plan, session: Session) -> None:
-    for path in _leftovers(plan, session):
+def _sweep(plan: Plan, whole: Mapping[str, Manifest], session: Session) -> None:
+    for path in _leftovers(plan, whole, session):
         remove(path)
 
 
-def _leftovers(plan: Plan, session: Session) -> list[Path]:
+def _leftovers(plan: Plan, whole: Mapping[str, Manifest], session: Session) -> list[Path]:
     """What a killed run left half made, or made and could not clear; journaled parts are no leftovers."""
     work = session.store.work
     found = [*work.glob("parts/*.making"), *work.rglob("*.tmp")]
     found += (path for path in work.glob("parts/*.journal") if not path.with_suffix(".part").exists())
+    waiting = [dataset for dataset in plan.datasets if dataset.name not in whole]
     for dataset in plan.datasets:
         found += (session.store.root / dataset.recipe.folder).glob(".*.tmp")
-        if published(dataset, session) is not None:
-            found += used_up(dataset, plan, session)
+        if dataset.name in whole:
+            found += used_up(dataset, waiting, session)
     return found
 
 

@@ -31,7 +31,6 @@ from g3m.core.receipt import Rejected
 from g3m.core.samples import Pick, Ref, caption_problem, clean
 from g3m.steps.unfold import Holding
 
-CAPTION_FILE_LIMIT_BYTES = 2**31
 _SEEN_LIMIT = 8
 
 

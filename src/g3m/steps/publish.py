@@ -107,7 +107,9 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     if expected is not None and expected != made.samples:
         text = f"{dataset.name}: {made.samples} samples packed, {expected} expected ({made.expected_source})"
         yield Noted(task=task.id, text=text)
-    for path in used_up(dataset, plan, session):
+    others = (other for other in plan.datasets if other.name != dataset.name)
+    waiting = [other for other in others if published(other, session) is None]
+    for path in used_up(dataset, waiting, session):
         remove(path)
     yield TaskFinished(
         task=task.id,
@@ -232,20 +234,15 @@ def _kept_mark(dataset: DatasetPlan, session: Session) -> Path:
     return session.store.plan(f"{dataset.name}.kept")
 
 
-def used_up(dataset: DatasetPlan, plan: Plan, session: Session) -> list[Path]:
+def used_up(dataset: DatasetPlan, waiting: Sequence[DatasetPlan], session: Session) -> list[Path]:
     """Files that a published dataset needed on its way and needs no more: assets and spools of ours.
 
-    An asset that another dataset of the plan waits for stays, and so does all that was kept on purpose.
+    An asset that a dataset still waits for stays, and so does all that was kept on purpose.
     """
     if session.settings.keep_assets or _kept_mark(dataset, session).exists():
         return []
-    waiting = {
-        asset_id(asset)
-        for other in plan.datasets
-        if other.name != dataset.name and published(other, session) is None
-        for asset in other.assets
-    }
-    found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in waiting]
+    needed = {asset_id(asset) for other in waiting for asset in other.assets}
+    found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in needed]
     arranged = read_arrangement(dataset, session)
     for where in arranged.sources.values() if arranged else ():
         kind, _, name = where.partition(":")
