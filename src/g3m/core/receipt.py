@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from g3m.core.digest import Digest
@@ -125,6 +126,9 @@ def asset_receipt(text: str) -> AssetReceipt | None:
         return None
 
 
+@lru_cache(
+    maxsize=2
+)  # every task that packs a shard reads it, and it may list many thousand rejected samples
 def arrangement(text: str) -> Arrangement | None:
     """Read the receipt of `arrange`; None if it is not one of this format."""
     body = _body(text, "Arrangement")
