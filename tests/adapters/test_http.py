@@ -1,4 +1,4 @@
-"""adapters/http.py: one GET over a bad, lying or fenced network, with real sockets, proxies and TLS."""
+"""adapters/http.py and curl.py: documents and pools over a bad, lying or fenced network, with real sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from g3m.adapters import http as http_module
-from g3m.adapters.http import REDIRECT_LIMIT, Http, HttpOptions
+from g3m.adapters.curl import HttpOptions
+from g3m.adapters.http import REDIRECT_LIMIT, Came, Ended, Headed, Http, Occurrence, Pool, Request
+from g3m.core import proxies
 from g3m.core.errors import (
     Changed,
     Interrupted,
@@ -30,8 +32,19 @@ from g3m.core.errors import (
     Truncated,
     Unreachable,
 )
+from g3m.core.proxies import find_ways
 from g3m.core.secrets import Secret, Token
-from g3m.lab.mischief import Gzip, NoLength, Redirect308, RedirectLoop, RedirectTo, Silence, Stall, Status
+from g3m.lab.mischief import (
+    Cut,
+    Gzip,
+    NoLength,
+    Redirect308,
+    RedirectLoop,
+    RedirectTo,
+    Silence,
+    Stall,
+    Status,
+)
 from g3m.lab.origin import Origin
 
 BLOB = random.Random(5).randbytes(200_000)
@@ -39,13 +52,57 @@ NAME = "origin.g3m.test"
 """A host that no resolver knows: whoever reaches it was carried there by a proxy."""
 
 
-def _http(**options: Any) -> Http:
-    return Http(HttpOptions(user_agent="g3m-test", **{"stall_timeout_s": 0.3, **options}))
+def _http(*, variables: dict[str, str] | None = None, connections: int = 16, **options: Any) -> Http:
+    """A client that knows these variables, and the proxies that they name."""
+    variables = variables or {}
+    known = HttpOptions(user_agent="g3m-test", variables=variables, **{"stall_timeout_s": 0.3, **options})
+    return Http(known, find_ways([], no_proxy=False, variables=variables), connections)
 
 
-def _get(client: Http, url: str, **more: Any) -> tuple[int, bytes, str]:
-    with client.open(url, **more) as response:
+def _get(client: Http, url: str) -> tuple[int, bytes, str]:
+    """A document: its status, its bytes, and where it came from."""
+    with client.open(url) as response:
         return response.answer.status, b"".join(response.chunks()), response.url
+
+
+def _happened(pool: Pool, timeout_s: float = 5.0) -> Iterator[Occurrence]:
+    """What happens in a pool until every transfer is over."""
+    end_s = time.monotonic() + timeout_s
+    while pool._transfers or pool._happened:
+        assert time.monotonic() < end_s, "a transfer that does not end"
+        yield from pool.poll(0.05)
+
+
+def _range(
+    client: Http, url: str, start: int = 0, end: int | None = None, etag: str = ""
+) -> tuple[int, bytes, str]:
+    """The same over a pool, for a range of a file, on the best way."""
+    status, body, found = 0, b"", ""
+    with client.pool() as pool:
+        pool.start(7, Request(url=url, way=client.ways.of(url)[0], start=start, end=end, etag=etag))
+        for item in _happened(pool):
+            assert item.key == 7
+            if isinstance(item, Headed):
+                assert not status, "two heads"
+                status, found = item.answer.status, item.url
+            elif isinstance(item, Came):
+                assert status, "bytes before their head"
+                body += b"".join(item.pieces)
+            elif item.error is not None:
+                raise item.error
+    return status, body, found
+
+
+@pytest.fixture(params=[_get, _range], ids=["document", "pool"])
+def get(request: pytest.FixtureRequest) -> Any:
+    """Both ways to ask: what holds for one holds for the other."""
+    return request.param
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For this test 127.0.0.1 is a host like any other, which may be reached through a proxy, or directly."""
+    monkeypatch.setattr(proxies, "_is_loopback", lambda host: False)
 
 
 @pytest.fixture
@@ -154,19 +211,28 @@ def test_a_range_with_a_validator(origin: Origin, url: str) -> None:
     """From a byte on, under the condition that the file is still the same."""
     with _http().open(url) as response:
         etag = response.answer.etag
-    status, body, _ = _get(_http(), url, offset_bytes=150_000, etag=etag)
+    status, body, _ = _range(_http(), url, 150_000, etag=etag)
     assert (status, body) == (206, BLOB[150_000:])
     assert origin.requests[-1].headers["range"] == "bytes=150000-"
     assert origin.requests[-1].headers["if-range"] == etag
-    status, body, _ = _get(_http(), url, offset_bytes=150_000, etag='"old"')
+    status, body, _ = _range(_http(), url, 150_000, 160_000)
+    assert (status, body) == (206, BLOB[150_000:160_000])
+    assert origin.requests[-1].headers["range"] == "bytes=150000-159999"
+    assert "if-range" not in origin.requests[-1].headers
+    status, body, _ = _range(_http(), url, 0, 1)
+    assert (status, body) == (206, BLOB[:1])
+    status, body, _ = _range(_http(), url, 150_000, etag='"old"')
     assert (status, body) == (200, BLOB)
 
 
 def test_a_range_behind_the_end(url: str) -> None:
     """416 is an answer like any other, and its Content-Range no promise."""
-    with _http().open(url, offset_bytes=len(BLOB)) as response:
-        assert response.answer.status == 416
-        assert response.answer.content_range is None
+    with _http().pool() as pool:
+        pool.start(0, Request(url=url, start=len(BLOB)))
+        head = next(iter(_happened(pool)))
+    assert isinstance(head, Headed)
+    assert head.answer.status == 416
+    assert head.answer.content_range is None
 
 
 @pytest.mark.parametrize("code", [204, 401, 404, 429, 500, 503])
@@ -267,12 +333,11 @@ def test_bytes_that_came_before_a_cut_are_delivered() -> None:
     ],
     ids=lambda answer: ascii(answer[-24:]),
 )
-def test_what_is_no_http_is_a_named_error(answer: bytes) -> None:
+def test_what_is_no_http_is_a_named_error(answer: bytes, get: Any) -> None:
     """Whatever a host may say, it is an error of our tree or an honest body, and never a hang."""
     with Wire(_says(answer)) as wire:
         try:
-            with _http().open(wire.url) as response:
-                assert response.read() in (b"", b"hello")
+            assert get(_http(), wire.url)[1] in (b"", b"hello")
         except SourceError as error:
             assert error.message
 
@@ -381,6 +446,236 @@ def test_several_threads_share_a_client(url: str) -> None:
     assert bodies == [BLOB] * 8
 
 
+# Pools.
+
+
+def _kept_open(connection: socket.socket) -> None:
+    """Answer request after request on one connection."""
+    while _head(connection):
+        connection.sendall(OK)
+
+
+def test_many_transfers_at_a_time(origin: Origin, url: str) -> None:
+    """Twenty ranges side by side, each whole and under its own key."""
+    got: dict[int, bytes] = dict.fromkeys(range(20), b"")
+    ended: list[int] = []
+    with _http().pool() as pool:
+        for key in got:
+            pool.start(key, Request(url=url, start=key * 10_000, end=key * 10_000 + 10_000))
+        for item in _happened(pool):
+            if isinstance(item, Came):
+                got[item.key] += b"".join(item.pieces)
+            elif isinstance(item, Ended):
+                assert item.error is None
+                ended.append(item.key)
+    assert b"".join(got.values()) == BLOB
+    assert sorted(ended) == sorted(got)
+
+
+def test_a_connection_serves_the_next_request() -> None:
+    """In one pool, in the next pool, and for documents in between: the handshake is paid once."""
+    client = _http()
+    with Wire(_kept_open) as wire:
+        for _ in range(3):
+            assert _range(client, wire.url)[1] == b"hello"
+            assert _get(client, wire.url)[1] == b"hello"
+        assert wire.connections == 1
+
+
+def test_two_pools_share_nothing_while_both_work(url: str) -> None:
+    """Two downloads of one session, in two threads: what happens in one is not told to the other."""
+    client = _http()
+    with client.pool() as one, client.pool() as other:
+        one.start(1, Request(url=url))
+        other.start(2, Request(url=url))
+        assert {item.key for item in _happened(one)} == {1}
+        assert {item.key for item in _happened(other)} == {2}
+
+
+def test_what_is_cancelled_is_told_no_more() -> None:
+    """After a cancel nothing of that transfer comes, its connection is closed, the others go on."""
+    ended = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        if b"/endless" not in _head(connection):
+            connection.sendall(OK)
+            return
+        try:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+            while True:
+                connection.sendall(bytes(65536))
+        except OSError:
+            ended.set()
+
+    client = _http()
+    with Wire(handle) as wire, client.pool() as pool:
+        pool.start(1, Request(url=f"{wire.url}/endless"))
+        pool.start(2, Request(url=wire.url))
+        host = wire.url[7:]
+        assert client.open_connections(host) == 2
+        seen: list[Occurrence] = []
+        for item in _happened(pool):
+            seen.append(item)
+            if item.key == 1 and isinstance(item, Came):
+                pool.cancel(1)
+                seen.clear()
+                assert client.open_connections(host) <= 1
+        assert {item.key for item in seen} <= {2}
+        assert ended.wait(0.9)
+        pool.cancel(1)
+        assert client.open_connections(host) == 0
+        pool.start(1, Request(url=wire.url))
+        assert [type(item) for item in _happened(pool)] == [Headed, Came, Ended]
+
+
+def test_a_pool_that_is_left_closes_everything() -> None:
+    """Whatever is under way when a pool is left, also by an error, is given up."""
+    ended = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+        with contextlib.suppress(OSError):
+            connection.recv(1)
+        ended.set()
+
+    client = _http()
+    with Wire(handle) as wire:
+        with pytest.raises(ZeroDivisionError), client.pool() as pool:
+            pool.start(1, Request(url=wire.url))
+            for item in _happened(pool):
+                if isinstance(item, Came):
+                    raise ZeroDivisionError
+        assert ended.wait(0.9)
+        assert client.open_connections(wire.url[7:]) == 0
+        with client.pool() as pool:
+            assert pool.poll(0) == []
+
+
+def test_room_is_counted_over_all_pools() -> None:
+    """The connections that a host may have are those of the session, and each end gives one back."""
+    release = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        release.wait(5)
+        connection.sendall(OK)
+
+    client = _http(connections=3)
+    with Wire(handle) as wire, client.pool() as one, client.pool() as other:
+        for key, pool in enumerate((one, one, other)):
+            assert pool.has_room(wire.url)
+            pool.start(key, Request(url=wire.url))
+        assert not one.has_room(f"{wire.url}/else")
+        assert not other.has_room(wire.url)
+        assert one.has_room("http://127.0.0.1:1/")
+        release.set()
+        for pool in (one, other):
+            list(_happened(pool))
+        assert one.has_room(wire.url)
+        assert client.open_connections(wire.url[7:]) == 0
+
+
+def test_a_redirect_moves_the_count_to_the_next_host(origin: Origin, url: str) -> None:
+    """A transfer counts for the host that it is connected to at the moment."""
+    release = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        release.wait(5)
+        connection.sendall(OK)
+
+    client = _http()
+    with Wire(handle) as wire, client.pool() as pool:
+        origin.mischief("*", RedirectTo(wire.url))
+        pool.start(0, Request(url=url))
+        while not wire.connections:
+            assert pool.poll(0.05) == []
+        assert client.open_connections(origin.url[7:]) == 0
+        assert client.open_connections(wire.url[7:]) == 1
+        release.set()
+        list(_happened(pool))
+    assert client.open_connections(wire.url[7:]) == 0
+
+
+def test_one_broken_transfer_leaves_the_others(origin: Origin, url: str) -> None:
+    """Errors come under their own key: refused, cut and redirected in circles beside one that is right."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    origin.mischief("*", Cut(1000), times=1)
+    with Wire(_hops(REDIRECT_LIMIT + 1)) as wire, _http().pool() as pool:
+        pool.start(1, Request(url=url, start=5))
+        while not origin.requests:
+            pool._work()
+        for key, address in ((2, f"http://127.0.0.1:{port}/"), (3, f"{wire.url}/0"), (4, url)):
+            pool.start(key, Request(url=address))
+        errors = {item.key: item.error for item in _happened(pool) if isinstance(item, Ended)}
+    assert {key: type(error) for key, error in errors.items()} == {
+        1: Truncated,
+        2: Unreachable,
+        3: Changed,
+        4: type(None),
+    }
+
+
+def test_bytes_before_a_break_come_first_in_a_pool() -> None:
+    """Head, bytes, error, in this order, although all of it came in one go."""
+    answer = b"HTTP/1.1 206 X\r\nContent-Range: bytes 0-49999/50000\r\nContent-Length: 50000\r\n\r\n"
+    with Wire(_says(answer + bytes(20_000))) as wire, _http().pool() as pool:
+        pool.start(1, Request(url=wire.url, end=50_000))
+        items = list(_happened(pool))
+    assert isinstance(items[0], Headed)
+    assert items[0].answer.content_range == (0, 49_999, 50_000)
+    assert sum(len(piece) for item in items if isinstance(item, Came) for piece in item.pieces) == 20_000
+    assert isinstance(items[-1], Ended)
+    assert isinstance(items[-1].error, Truncated)
+    assert [type(item) for item in items].count(Ended) == 1
+
+
+def test_the_body_of_a_redirect_is_not_told(origin: Origin, url: str) -> None:
+    """Of a redirect's own text nothing comes, and where it led is known."""
+    with Origin() as other:
+        origin.mischief("*", RedirectTo(f"{other.url}/missing"))
+        assert _range(_http(), url)[2] == f"{other.url}/missing"
+
+
+@pytest.mark.parametrize("transfers", [0, 1])
+def test_an_idle_pool_waits(transfers: int) -> None:
+    """A pool in which nothing happens takes the time that it was given, and no processor."""
+    release = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        _head(connection)
+        release.wait(5)
+
+    with Wire(handle) as wire, _http().pool() as pool:
+        for key in range(transfers):
+            pool.start(key, Request(url=wire.url))
+        while transfers and not wire.connections:
+            pool.poll(0.01)
+        begun_s, used_s = time.monotonic(), time.thread_time()
+        for _ in range(4):
+            assert pool.poll(0.1) == []
+        assert time.monotonic() - begun_s >= 0.3
+        assert time.thread_time() - used_s < 0.1
+        begun_s = time.monotonic()
+        assert pool.poll(0) == []
+        assert time.monotonic() - begun_s < 0.1
+        release.set()
+
+
+def test_pools_in_threads(url: str) -> None:
+    """Eight downloads of one session at a time, each in a pool of its own."""
+    client, bodies = _http(), []
+    threads = [threading.Thread(target=lambda: bodies.append(_range(client, url, 10)[1])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert bodies == [BLOB[10:]] * 8
+    assert client.open_connections(url.split("/")[2]) == 0
+
+
 # Redirects.
 
 
@@ -407,11 +702,11 @@ def test_five_redirects_are_followed_and_six_are_not() -> None:
         assert wire.connections == REDIRECT_LIMIT + 1
 
 
-def test_a_loop_is_refused(origin: Origin, url: str) -> None:
+def test_a_loop_is_refused(origin: Origin, url: str, get: Any) -> None:
     """A redirect to itself ends."""
     origin.mischief("*", RedirectLoop(), times=None)
-    with pytest.raises(Changed, match="redirects"), _http().open(url):
-        pass
+    with pytest.raises(Changed, match="redirects"):
+        get(_http(), url)
     assert len(origin.requests) == REDIRECT_LIMIT + 1
 
 
@@ -435,7 +730,7 @@ def test_locations_of_every_form(status: int, location: str) -> None:
             )
 
     with Wire(handle) as wire:
-        assert _get(_http(), f"{wire.url}/b/start", offset_bytes=7)[:2] == (200, b"hello")
+        assert _range(_http(), f"{wire.url}/b/start", 7)[:2] == (200, b"hello")
     assert all(b"Range: bytes=7-" in head for head in asked)
     assert all(head.startswith(b"GET ") for head in asked)
 
@@ -459,11 +754,11 @@ def test_locations_of_every_form(status: int, location: str) -> None:
         "http://\u00e9.test/",
     ],
 )
-def test_a_location_that_leads_nowhere(location: str) -> None:
+def test_a_location_that_leads_nowhere(location: str, get: Any) -> None:
     """Other schemes, and what is no address, are named errors, and nothing of them is opened."""
     answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location.encode()
-    with Wire(_says(answer)) as wire, pytest.raises(SourceError), _http().open(wire.url):
-        pass
+    with Wire(_says(answer)) as wire, pytest.raises(SourceError):
+        get(_http(), wire.url)
 
 
 @pytest.mark.parametrize("scheme", ["file", "ftp", "gopher", "data", "dict", "smb"])
@@ -482,7 +777,9 @@ def test_a_redirect_without_a_location() -> None:
 
 
 @pytest.mark.parametrize("mischief", [RedirectTo, Redirect308])
-def test_the_token_stays_with_its_host(origin: Origin, url: str, mischief: Any, tmp_path: Path) -> None:
+def test_the_token_stays_with_its_host(
+    origin: Origin, url: str, get: Any, mischief: Any, tmp_path: Path
+) -> None:
     """Away and back again: only the token's own host ever sees it."""
     host = url.split("/")[2]
     token = Token(Secret("Bearer canary"), frozenset([host]))
@@ -490,12 +787,12 @@ def test_the_token_stays_with_its_host(origin: Origin, url: str, mischief: Any, 
         other.mount("/blob.bin", tmp_path / "blob.bin")
         origin.mischief("*", mischief(other.url))
         other.mischief("*", mischief(origin.url))
-        assert _get(_http(tokens=[token]), url)[1] == BLOB
+        assert get(_http(tokens=[token]), url)[1] == BLOB
         assert [request.headers.get("authorization") for request in origin.requests] == ["Bearer canary"] * 2
         assert [request.headers.get("authorization") for request in other.requests] == [None]
 
 
-def test_two_tokens_for_two_hosts(origin: Origin, url: str, tmp_path: Path) -> None:
+def test_two_tokens_for_two_hosts(origin: Origin, url: str, get: Any, tmp_path: Path) -> None:
     """Each host gets its own, in one chain of redirects."""
     with Origin() as other:
         other.mount("/blob.bin", tmp_path / "blob.bin")
@@ -504,7 +801,7 @@ def test_two_tokens_for_two_hosts(origin: Origin, url: str, tmp_path: Path) -> N
             Token(Secret("Bearer one"), frozenset([origin.url[7:]])),
             Token(Secret("Basic two"), frozenset([other.url[7:]])),
         ]
-        assert _get(_http(tokens=tokens), url)[0] == 200
+        assert get(_http(tokens=tokens), url)[0] == 200
         assert origin.requests[0].headers["authorization"] == "Bearer one"
         assert other.requests[0].headers["authorization"] == "Basic two"
 
@@ -606,7 +903,7 @@ def test_http_proxy_carries_a_request(origin: Origin) -> None:
     proxy = Proxy({NAME: _port(origin.url)})
     with Wire(proxy.http) as wire:
         client = _http(variables={"http_proxy": wire.url})
-        status, body, url = _get(client, f"http://{NAME}/blob.bin?a=b", offset_bytes=10)
+        status, body, url = _range(client, f"http://{NAME}/blob.bin?a=b", 10)
     assert (status, body, url) == (206, BLOB[10:], f"http://{NAME}/blob.bin?a=b")
     assert proxy.asked == [f"GET http://{NAME}/blob.bin?a=b"]
 
@@ -634,36 +931,44 @@ def test_socks_resolves_remotely(origin: Origin, scheme: str) -> None:
     assert proxy.asked == [f"name {NAME}:80"]
 
 
-def test_loopback_and_no_proxy_go_direct(origin: Origin, url: str) -> None:
-    """The lab, and what the user excludes, is asked directly."""
+def test_loopback_goes_direct(origin: Origin, url: str) -> None:
+    """This machine is never asked through a proxy."""
     proxy = Proxy({})
     with Wire(proxy.http) as wire:
         assert _get(_http(variables={"all_proxy": wire.url}), url)[0] == 200
-        variables = {"all_proxy": wire.url, "no_proxy": "0.0.0.0"}
-        assert _get(_http(variables=variables), f"http://0.0.0.0:{_port(origin.url)}/blob.bin")[0] == 200
+        assert _get(_http(variables={"all_proxy": wire.url}), url.replace("127.0.0.1", "0.0.0.0"))[0] == 200
+    assert proxy.asked == []
+
+
+def test_what_the_user_excludes_goes_direct(origin: Origin, far: None) -> None:
+    """no_proxy is heard, for documents and ranges."""
+    proxy = Proxy({})
+    with Wire(proxy.http) as wire:
+        client = _http(variables={"all_proxy": wire.url, "no_proxy": "127.0.0.1"})
+        assert _get(client, f"{origin.url}/blob.bin")[0] == 200
+        assert _range(client, f"{origin.url}/blob.bin", 5)[0] == 206
     assert proxy.asked == []
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks4"])
 @pytest.mark.parametrize("target", ["http", "https"])
-def test_a_dead_proxy_never_means_direct(origin: Origin, scheme: str, target: str) -> None:
+def test_a_dead_proxy_never_means_direct(
+    origin: Origin, far: None, get: Any, scheme: str, target: str
+) -> None:
     """A host that could be reached directly is not, if its proxy is dead: it fails aloud."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     client = _http(variables={"all_proxy": f"{scheme}://user:canary@127.0.0.1:{port}"})
-    with (
-        pytest.raises(Unreachable) as caught,
-        client.open(f"{target}://0.0.0.0:{_port(origin.url)}/blob.bin"),
-    ):
-        pass
+    with pytest.raises(Unreachable) as caught:
+        get(client, f"{target}://127.0.0.1:{_port(origin.url)}/blob.bin")
     assert "canary" not in caught.value.message
     assert origin.requests == []
 
 
-def test_a_proxy_that_cannot_be_resolved(origin: Origin) -> None:
+def test_a_proxy_that_cannot_be_resolved(origin: Origin, far: None) -> None:
     """A proxy's name with a typing error is said to be the proxy's."""
     client = _http(variables={"http_proxy": "http://proxy.g3m.test:3128"})
-    with pytest.raises(Unreachable, match="proxy"), client.open(f"http://0.0.0.0:{_port(origin.url)}/"):
+    with pytest.raises(Unreachable, match="proxy"), client.open(f"http://127.0.0.1:{_port(origin.url)}/"):
         pass
     assert origin.requests == []
 
@@ -671,47 +976,45 @@ def test_a_proxy_that_cannot_be_resolved(origin: Origin) -> None:
 @pytest.mark.parametrize("proxy", ["quic://127.0.0.1:1", "ftp://127.0.0.1:1", "://x", "file:///x"])
 def test_a_proxy_of_no_use_is_a_setting_that_is_not_right(origin: Origin, proxy: str) -> None:
     """A scheme that cannot be a proxy is refused before anything goes out."""
-    client = _http(variables={"all_proxy": proxy})
-    with pytest.raises(SettingsError), client.open(f"http://0.0.0.0:{_port(origin.url)}/blob.bin"):
-        pass
+    with pytest.raises(SettingsError):
+        _get(_http(variables={"all_proxy": proxy}), f"{origin.url}/blob.bin")
     assert origin.requests == []
 
 
 def test_the_process_environment_is_not_read(
-    origin: Origin, url: str, monkeypatch: pytest.MonkeyPatch
+    origin: Origin, url: str, far: None, get: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the variables a session was given count: libcurl does not look for itself."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert _get(_http(), f"http://0.0.0.0:{_port(origin.url)}/blob.bin")[0] == 200
+    assert get(_http(), url)[0] == 200
 
 
-def test_a_proxy_refuses(origin: Origin) -> None:
+def test_a_proxy_refuses(origin: Origin, far: None) -> None:
     """A proxy that wants a password, or does not know the host, is an error or an answer, never direct."""
     answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     with Wire(_says(answer)) as wire:
         client = _http(variables={"http_proxy": wire.url, "https_proxy": wire.url})
-        with client.open(f"http://0.0.0.0:{_port(origin.url)}/blob.bin") as response:
+        with client.open(f"http://127.0.0.1:{_port(origin.url)}/blob.bin") as response:
             assert response.answer.status == 407
-        with contextlib.suppress(SourceError), client.open("https://0.0.0.0:1/") as response:
+        with contextlib.suppress(SourceError), client.open("https://127.0.0.1:1/") as response:
             assert response.answer.status == 407
     proxy = Proxy({})
     with Wire(proxy.socks) as wire:
         client = _http(variables={"all_proxy": f"socks5://127.0.0.1:{wire.port}"})
-        with pytest.raises(Unreachable), client.open(f"http://0.0.0.0:{_port(origin.url)}/blob.bin"):
+        with pytest.raises(Unreachable), client.open(f"http://127.0.0.1:{_port(origin.url)}/blob.bin"):
             pass
     assert origin.requests == []
 
 
-def test_the_proxy_is_chosen_anew_for_every_hop(origin: Origin) -> None:
+def test_the_proxy_is_chosen_anew_for_every_hop(origin: Origin, get: Any) -> None:
     """A redirect from a proxied host to loopback leaves the proxy, and one to a proxied host enters it."""
     proxy = Proxy({NAME: _port(origin.url)})
-    with Wire(proxy.http) as wire:
-        client = _http(variables={"http_proxy": wire.url})
-        origin.mischief("*", RedirectTo(origin.url))
-        assert _get(client, f"http://{NAME}/blob.bin")[2] == f"{origin.url}/blob.bin"
-        origin.mischief("*", RedirectTo(f"http://{NAME}"))
-        assert _get(client, f"{origin.url}/blob.bin")[2] == f"http://{NAME}/blob.bin"
+    for number, first in enumerate((f"http://{NAME}/blob.bin", f"{origin.url}/blob.bin")):
+        other = origin.url if number == 0 else f"http://{NAME}"
+        origin.mischief("*", RedirectTo(other))
+        with Wire(proxy.http) as wire:
+            assert get(_http(variables={"http_proxy": wire.url}), first)[2] == f"{other}/blob.bin"
     assert proxy.asked == [f"GET http://{NAME}/blob.bin"] * 2
 
 
@@ -853,12 +1156,12 @@ def test_plain_http_on_a_tls_port(origin: Origin, tls: Tls) -> None:
         pass
 
 
-def test_no_step_down_from_https_to_http(origin: Origin, tls: Tls) -> None:
+def test_no_step_down_from_https_to_http(origin: Origin, tls: Tls, get: Any) -> None:
     """A redirect out of TLS is refused, and the plain host is not asked."""
     location = f"HTTP/1.1 302 Found\r\nLocation: {origin.url}/blob.bin\r\nContent-Length: 0\r\n\r\n"
     tls.answers["/down"] = location.encode()
     with Wire(tls.serve) as wire, pytest.raises(Changed, match="from https to http"):
-        _get(_http(variables=tls.trust), f"https://127.0.0.1:{wire.port}/down")
+        get(_http(variables=tls.trust), f"https://127.0.0.1:{wire.port}/down")
     assert origin.requests == []
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from g3m.adapters import hubs
-from g3m.adapters.http import Http, HttpOptions
+from g3m.adapters.curl import HttpOptions
+from g3m.adapters.http import Http
 from g3m.adapters.hubs import list_repository
 from g3m.core.digest import Digest
 from g3m.core.errors import Changed, Interrupted, Missing, Refused, Throttled, Unreachable
@@ -62,7 +63,7 @@ def origin(folder: Path) -> Iterator[Origin]:
 def test_every_page_is_read(origin: Origin, folder: Path, page_size: int) -> None:
     """However the listing is cut into pages, it is whole, sorted, and every file is pinned."""
     origin.hub("o/n", COMMIT, folder, page_size=page_size)
-    assets = list_repository(_http(), origin.url, _listing(), _nothing)
+    assets = list_repository(_http(), origin.url, "", _listing(), _nothing)
     assert [asset.name for asset in assets] == [f"{number}.tar" for number in range(7)]
     for number, asset in enumerate(assets):
         data = b"shard %d" % number
@@ -74,7 +75,7 @@ def test_every_page_is_read(origin: Origin, folder: Path, page_size: int) -> Non
 def test_small_files_have_gits_hash(origin: Origin, folder: Path) -> None:
     """A file outside LFS is pinned by its blob hash."""
     origin.hub("o/n", COMMIT, folder)
-    (asset,) = list_repository(_http(), f"{origin.url}/", _listing("README.md"), _nothing)
+    (asset,) = list_repository(_http(), f"{origin.url}/", "", _listing("README.md"), _nothing)
     assert asset.digests == (Digest("git-sha1", hashlib.sha1(b"blob 7\0# card\n").hexdigest()),)
 
 
@@ -82,15 +83,15 @@ def test_a_private_repository_needs_its_token(origin: Origin, folder: Path) -> N
     """Without the token it is refused by name; with it, on our host, it is listed."""
     origin.hub("o/n", COMMIT, folder, page_size=3, token="canary")
     with pytest.raises(Refused) as caught:
-        list_repository(_http(), origin.url, _listing(), _nothing)
+        list_repository(_http(), origin.url, "", _listing(), _nothing)
     assert caught.value.exit_code == 4
     assert "o/n" in caught.value.message
     host = origin.url.partition("://")[2]
     token = Token(Secret("Bearer canary"), frozenset([host]))
-    assert len(list_repository(_http(tokens=[token]), origin.url, _listing(), _nothing)) == 7
+    assert len(list_repository(_http(tokens=[token]), origin.url, "", _listing(), _nothing)) == 7
     wrong = Token(Secret("Bearer other"), frozenset([host]))
     with pytest.raises(Refused):
-        list_repository(_http(tokens=[wrong]), origin.url, _listing(), _nothing)
+        list_repository(_http(tokens=[wrong]), origin.url, "", _listing(), _nothing)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_hub_that_fails_is_a_named_error(
     origin.hub("o/n", COMMIT, folder)
     origin.mischief("/api/*", mischief, times=None)
     with pytest.raises(kind) as caught:
-        list_repository(_http(), origin.url, _listing(), _nothing)
+        list_repository(_http(), origin.url, "", _listing(), _nothing)
     assert hasattr(caught.value, "exit_code")
 
 
@@ -126,7 +127,7 @@ def test_the_second_page_may_fail_too(origin: Origin, folder: Path) -> None:
             origin.mischief("/api/*", Status(500), times=None)
 
     with pytest.raises(Unreachable):
-        list_repository(_http(), origin.url, _listing(), stopping)
+        list_repository(_http(), origin.url, "", _listing(), stopping)
 
 
 def test_a_stop_is_heard_between_pages(origin: Origin, folder: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_stop_is_heard_between_pages(origin: Origin, folder: Path) -> None:
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        list_repository(_http(), origin.url, _listing(), stopping)
+        list_repository(_http(), origin.url, "", _listing(), stopping)
     assert len(origin.requests) == 2
 
 
@@ -164,11 +165,13 @@ class _Hub:
 
     pages: list[tuple[bytes, str]]
     asked: list[str] = field(default_factory=list)
+    ways: list[str | None] = field(default_factory=list)
 
     @contextmanager
-    def open(self, url: str, *, offset_bytes: int = 0, etag: str = "") -> Iterator[_Body]:
+    def open(self, url: str, *, way: str | None = None) -> Iterator[_Body]:
         content, link = self.pages[min(len(self.asked), len(self.pages) - 1)]
         self.asked.append(url)
+        self.ways.append(way)
         yield _Body(Answer(status=200, headers={"link": link} if link else {}), content)
 
 
@@ -177,7 +180,9 @@ def _file(path: Any = "0.tar", **changes: Any) -> dict[str, Any]:
 
 
 def _ask(*items: Any) -> Any:
-    return list_repository(_Hub([(json.dumps(list(items)).encode(), "")]), "http://hub", _listing(), _nothing)
+    return list_repository(
+        _Hub([(json.dumps(list(items)).encode(), "")]), "http://hub", "", _listing(), _nothing
+    )
 
 
 @pytest.mark.parametrize("target", ["http://evil.test", "https://hub.evil", "//evil.test", "ftp://x", ""])
@@ -185,9 +190,17 @@ def test_pages_are_followed_on_our_endpoint(target: str) -> None:
     """A Link to another host moves neither us nor our token: only its query is taken."""
     link = f'<{target}/api/elsewhere?recursive=true&cursor=c2>; rel="next"'
     hub = _Hub([(json.dumps([_file("0.tar")]).encode(), link), (json.dumps([_file("1.tar")]).encode(), "")])
-    assets = list_repository(hub, "http://hub/", _listing(), _nothing)
+    assets = list_repository(hub, "http://hub/", "", _listing(), _nothing)
     assert [asset.name for asset in assets] == ["0.tar", "1.tar"]
     assert hub.asked == [f"{BASE}?recursive=true", f"{BASE}?recursive=true&cursor=c2"]
+
+
+def test_every_page_goes_the_chosen_way() -> None:
+    """A listing that was begun over one proxy is not continued over another way."""
+    link = '<http://hub/api/elsewhere?cursor=c2>; rel="next"'
+    hub = _Hub([(b"[]", link), (b"[]", link), (b"[]", "")])
+    assert list_repository(hub, "http://hub", "http://p:1", _listing(), _nothing) == ()
+    assert hub.ways == ["http://p:1"] * 3
 
 
 def test_pages_without_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +208,7 @@ def test_pages_without_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hubs, "PAGE_LIMIT", 20)
     hub = _Hub([(b"[]", '<http://hub/?cursor=x>; rel="next"')])
     with pytest.raises(Changed, match="more than 20 pages"):
-        list_repository(hub, "http://hub", _listing(), _nothing)
+        list_repository(hub, "http://hub", "", _listing(), _nothing)
     assert len(hub.asked) == 20
 
 
@@ -218,7 +231,7 @@ def test_pages_without_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_listing(body: bytes) -> None:
     """Anything but a JSON list is refused."""
     with pytest.raises(Changed):
-        list_repository(_Hub([(body, "")]), "http://hub", _listing(), _nothing)
+        list_repository(_Hub([(body, "")]), "http://hub", "", _listing(), _nothing)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +302,7 @@ def test_an_encoded_answer_is_refused(origin: Origin, folder: Path) -> None:
     origin.mischief("/api/*", Gzip(), times=None)
     origin.mount(f"/api/datasets/o/n/tree/{COMMIT}", folder / "0.tar")
     with pytest.raises(Changed, match="gzip"):
-        list_repository(_http(), origin.url, _listing(), _nothing)
+        list_repository(_http(), origin.url, "", _listing(), _nothing)
 
 
 def test_a_redirected_listing_gets_no_token(origin: Origin, folder: Path) -> None:
@@ -298,6 +311,6 @@ def test_a_redirected_listing_gets_no_token(origin: Origin, folder: Path) -> Non
         other.hub("o/n", COMMIT, folder)
         origin.mischief("/api/*", RedirectTo(other.url), times=None)
         token = Token(Secret("Bearer canary"), frozenset([origin.url.partition("://")[2]]))
-        assert len(list_repository(_http(tokens=[token]), origin.url, _listing(), _nothing)) == 7
+        assert len(list_repository(_http(tokens=[token]), origin.url, "", _listing(), _nothing)) == 7
         assert "authorization" in origin.requests[0].headers
         assert not any("authorization" in request.headers for request in other.requests)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from g3m.adapters.session import Session, open_session
-from g3m.core.errors import G3MError, Interrupted, RecipeError
+from g3m.core.errors import G3MError, Interrupted, RecipeError, SettingsError
 from g3m.core.events import to_dict
+from g3m.core.routes import Endpoints, candidates
 from g3m.core.settings import Settings
 from g3m.lab.mischief import Redirect308, RedirectTo, Status
 from g3m.lab.origin import Origin
@@ -114,7 +115,7 @@ def test_a_session_shows_no_secret(world: World, tmp_path: Path) -> None:
     """Printing a session, in a traceback or a log, prints no variable of the user's."""
     variables = {**world.variables, "HF_TOKEN": HUB_CANARY, "KAGGLE_API_TOKEN": KAGGLE_CANARY}
     session = make_session({"root": str(tmp_path / "data"), **world.options}, variables)
-    shown = repr(session) + str(session) + repr(session.settings) + repr(session.http._options)  # type: ignore[attr-defined]
+    shown = repr(session) + str(session) + repr(session.settings) + repr(session.http.options)
     for secret in SECRETS:
         assert secret not in shown
 
@@ -243,6 +244,59 @@ def test_a_session_is_made_of_what_it_is_given(tmp_path: Path) -> None:
     assert session.home == tmp_path
     assert session.store.root == tmp_path / "data"
     assert not (tmp_path / "data").exists()
+
+
+def test_a_session_knows_its_ways_and_limits(tmp_path: Path) -> None:
+    """Proxies of the options and the variables, connections, patience and pace come from the settings."""
+    options = {"root": str(tmp_path), "proxy": ["http://p:1"], "connections": 5, "stall_timeout_s": 7}
+    session = make_session(
+        {**options, "bwlimit": "2M"}, {"https_proxy": "http://q:2", "no_proxy": "here.test"}
+    )
+    assert session.ways.of("https://a.test/") == ("http://p:1", "http://q:2", "")
+    assert session.ways.of("http://a.test/") == ("http://p:1", "")
+    assert session.ways.of("https://here.test/") == ("",)
+    assert session.http.ways is session.ways
+    assert session.http.connections == session.limits.connections == 5
+    assert session.limits.stall_s == session.http.options.stall_timeout_s == 7
+    assert session.pace.rate_bytes_per_s == 2 * 2**20
+    plain = make_session({"root": str(tmp_path), "no_proxy": True}, {"https_proxy": "http://q:2"})
+    assert plain.ways.of("https://a.test/") == ("",)
+    assert plain.pace.rate_bytes_per_s is None
+    assert plain.pace.wait_s() == 0.0
+
+
+@pytest.mark.parametrize("options", [{"bwlimit": "fast"}, {"connections": 0}])
+def test_a_limit_that_cannot_be_meant_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Before anything is asked it is said which setting is not right."""
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        make_session({"root": str(tmp_path), **options}, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [({"proxy": ["quic://me:canary-password@p:1"]}, {}), ({}, {"all_proxy": "me:canary-password@"})],
+)
+def test_a_proxy_that_cannot_be_used_stops_the_network(
+    tmp_path: Path, options: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """Whoever wants to ask a host is told, without the login; who reads only files is not bothered."""
+    session = make_session({"root": str(tmp_path), **options}, variables)
+    with pytest.raises(SettingsError) as caught, session.http.open("http://127.0.0.1:1/"):
+        pass
+    with pytest.raises(SettingsError), session.http.pool():
+        pass
+    assert "canary-password" not in str(caught.value) + repr(caught.value)
+
+
+def test_a_session_shows_no_login_of_a_proxy(tmp_path: Path) -> None:
+    """However a proxy was named, printing session, settings, ways or routes shows no password."""
+    proxy = "http://me:canary-password@p.test:1"
+    for options, variables in (({"proxy": [proxy]}, {}), ({}, {"https_proxy": proxy, "http_proxy": proxy})):
+        session = make_session({"root": str(tmp_path), **options}, variables)
+        assert session.ways.of("https://a.test/")[0] == proxy
+        routes = candidates(["https://a.test/x"], Endpoints(), (), session.ways)
+        shown = [session, session.settings, session.ways, session.http.ways, session.http.options, routes]
+        assert "canary-password" not in " ".join(map(repr, shown))
 
 
 def test_a_session_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, asdict, fields
 
 import pytest
 
@@ -17,6 +17,8 @@ from g3m.core.events import (
     Retrying,
     RouteChosen,
     RouteDropped,
+    RoutesMeasured,
+    RouteSpeed,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -30,8 +32,12 @@ EXAMPLES: list[Event] = [
     RunStarted(datasets=("a", "b"), tasks=3, total_bytes=10, present_bytes=4),
     TaskStarted(task="fetch/a", kind="fetch", dataset="a", total_bytes=10),
     RouteChosen(task="fetch/a", place="host", way="proxy p:1", offset_bytes=3),
-    RouteDropped(task="fetch/a", place="host", reason="404"),
-    Retrying(task="fetch/a", place="host", reason="reset", wait_s=0.5),
+    RouteDropped(task="fetch/a", place="host", reason="404", way="proxy p:1"),
+    Retrying(task="fetch/a", place="host", reason="reset", wait_s=0.5, way="proxy p:1"),
+    RoutesMeasured(
+        task="fetch/a",
+        routes=(RouteSpeed(place="host", way="direct", connections=4, rate_bytes_per_s=1.5, done_bytes=9),),
+    ),
     Progressed(task="fetch/a", done_bytes=5, total_bytes=10),
     Noted(text="漢"),
     TasksAdded(count=2),
@@ -59,7 +65,7 @@ def test_the_json_form_holds_everything(event: Event) -> None:
     back = json.loads(json.dumps(document))
     for item in fields(event):
         value = getattr(event, item.name)
-        assert back[item.name] == (list(value) if isinstance(value, tuple) else value)
+        assert back[item.name] == json.loads(json.dumps(value, default=asdict))
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
@@ -69,6 +75,14 @@ def test_an_event_is_a_value(event: Event) -> None:
     with pytest.raises(FrozenInstanceError):
         event.task = "other"  # type: ignore[misc]
     assert not hasattr(event, "__dict__")
+
+
+def test_a_tick_of_routes_reads_like_its_fields() -> None:
+    """In JSON each route is an object with place, way, connections, speed and bytes."""
+    (tick,) = [event for event in EXAMPLES if isinstance(event, RoutesMeasured)]
+    assert json.loads(json.dumps(to_dict(tick)))["routes"] == [
+        {"place": "host", "way": "direct", "connections": 4, "rate_bytes_per_s": 1.5, "done_bytes": 9}
+    ]
 
 
 def test_the_json_form_is_apart_from_the_event() -> None:
@@ -85,4 +99,7 @@ def test_events_of_the_whole_run_have_no_task() -> None:
     first.rejected["x"] = 1
     assert second.rejected == {}
     assert RouteChosen(place="h").way == "direct"
+    assert (
+        RouteDropped(place="h", reason="x").way == Retrying(place="h", reason="x", wait_s=0).way == "direct"
+    )
     assert (Progressed(done_bytes=1).total_bytes, RouteChosen(place="h").offset_bytes) == (0, 0)

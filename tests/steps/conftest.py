@@ -1,26 +1,30 @@
-"""A bench for the network's steps: two local origins, a clock that nobody waits for, one asset at a time."""
+"""A bench for the network's steps: two local origins, a clock that runs fast, one asset at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import random
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from g3m.adapters.parts import Part
-from g3m.adapters.ports import Body, Fetcher
+from g3m.adapters import http
+from g3m.adapters.http import Http, Pool
+from g3m.adapters.parts import Part, claimed, claimed_bytes
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
 from g3m.core.errors import G3MError
 from g3m.core.events import Event
 from g3m.core.plan import Plan, Task, fetch_task, make_dataset_plan
 from g3m.core.recipe import Asset, Expect, Recipe, SampleRule
+from g3m.core.retry import Policy
+from g3m.core.schedule import Limits
 from g3m.core.secrets import mask
 from g3m.lab.origin import Origin, Request
 from g3m.runners.run import make_session
@@ -28,39 +32,63 @@ from g3m.steps.fetch import fetch
 from g3m.steps.find import part_path, whole_path
 
 BLOB_BYTES = 24_000
+PIECE_BYTES = 1000
 REQUEST_LIMIT = 60
-"""More requests for one small file than any honest way of trying needs: then it is an endless loop."""
+"""More requests for one small file in one piece than any honest way of trying needs."""
+
+HANG_S = 15.0
+"""Longer than any fetch on a bench may take, in seconds of the wall."""
+
+SPEED = 40.0
+
+PATIENT = Limits(
+    connections=4, total_connections=8, stall_s=400, least_stall_s=200, head_s=400, eager_head_s=200
+)
+IMPATIENT = replace(PATIENT, stall_s=6, least_stall_s=6, head_s=12, eager_head_s=6)
+"""A silence of an eighth of a second is the end of a connection; the measures are of the fast clock."""
 
 _names = itertools.count()
 
 
 @dataclass
 class Clock:
-    """Time that passes only when somebody sleeps; `slept_s` is what was slept since the last look."""
+    """Time that runs forty times as fast as on the wall, and ends what hangs as a failed test."""
 
-    now_s: float = 1000.0
-    slept_s: float = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-        self.slept_s += seconds
-        assert self.slept_s < 10_000, "an endless wait"
+    speed: float = SPEED
+    begun_s: float = field(default_factory=time.monotonic)
 
     def monotonic(self) -> float:
-        return self.now_s
+        now_s = time.monotonic()
+        assert now_s - self.begun_s < HANG_S, "a fetch that does not end"
+        return now_s * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / self.speed)
 
 
-@dataclass
-class Bounded:
+class Bounded(Http):
     """The real HTTP, but an endless loop ends as a failed test."""
 
-    http: Fetcher
-    opened: list[str] = field(default_factory=list)
+    limit = REQUEST_LIMIT
 
-    def open(self, url: str, *, offset_bytes: int = 0, etag: str = "") -> AbstractContextManager[Body]:
-        self.opened.append(url)
-        assert len(self.opened) <= REQUEST_LIMIT, "an endless loop of requests"
-        return self.http.open(url, offset_bytes=offset_bytes, etag=etag)
+    def __init__(self, made: Http) -> None:
+        super().__init__(made.options, made.ways, made.connections)
+        self.asked: list[http.Request] = []
+        self.most = 0
+        """The most connections that one host had at a time."""
+
+    def pool(self) -> Pool:
+        pool = super().pool()
+        start = pool.start
+
+        def counted(key: int, request: http.Request) -> None:
+            self.asked.append(request)
+            assert len(self.asked) <= self.limit, "an endless loop of requests"
+            start(key, request)
+            self.most = max(self.most, *self._open.values())
+
+        pool.start = counted  # type: ignore[method-assign]
+        return pool
 
 
 @dataclass
@@ -102,16 +130,35 @@ class Bench:
         digest = Digest("sha256", hashlib.sha256(self.blob).hexdigest())
         return Asset(name="blob.bin", places=places, size_bytes=len(self.blob), digests=(digest,))
 
-    def session(self, **options: Any) -> Session:
-        """A session below the root that waits for nobody."""
-        made = make_session({"root": str(self.root), "stall_timeout_s": 0.1, **options}, {})
+    def session(
+        self,
+        *,
+        impatient: bool = False,
+        pieces: bool = False,
+        variables: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Session:
+        """A session below the root over the fast clock; `pieces` cuts the file into many small ones."""
+        made = make_session({"root": str(self.root), **options}, variables or {})
         made.store.prepare()
+        bounded, limits = Bounded(made.http), IMPATIENT if impatient else PATIENT
+        limits = replace(limits, connections=min(limits.connections, made.settings.connections))
+        if pieces:
+            limits = replace(
+                limits,
+                first_piece_bytes=PIECE_BYTES,
+                least_piece_bytes=PIECE_BYTES,
+                most_piece_bytes=2 * PIECE_BYTES,
+            )
+            bounded.limit = 10 * REQUEST_LIMIT
         return replace(
             made,
-            http=Bounded(made.http),
+            http=bounded,
+            limits=limits,
             sleep=self.clock.sleep,
             monotonic=self.clock.monotonic,
             jitter=lambda: 1.0,
+            policy=Policy(throttled_attempts=3),
         )
 
     def plan(self, *assets: Asset) -> Plan:
@@ -134,15 +181,34 @@ class Bench:
         """Run the fetch task of an asset to its end."""
         return run(fetch, fetch_task(asset, "one"), self.plan(asset), session)
 
-    def keep_half(self, asset: Asset, session: Session, half: bytes, *, etag: str = "") -> None:
+    def keep_half(
+        self, asset: Asset, session: Session, half: bytes, *, etag: str = "", place: int = 0
+    ) -> None:
         """Leave what an earlier, killed run would have left: a part and its journal."""
         part = Part(part_path(session, asset), asset.digests, asset.size_bytes)
         part.restore()
-        place = mask(asset.places[0])
-        part.begin(place, etag or self.etag, len(self.blob))
-        part.write(half, place)
-        part.flush(place)
+        name = mask(asset.places[place])
+        part.begin(name, etag or self.etag, len(self.blob))
+        part.write(0, 0, [half], name)
+        part.flush()
+        part.settle()
         part.close()
+
+    def remains(self, asset: Asset, session: Session) -> dict[tuple[int, int], bytes]:
+        """What a failed fetch left and the next one will build on: the same by every reckoning."""
+        path = part_path(session, asset)
+        told = claimed(path)
+        part = Part(path, asset.digests, asset.size_bytes)
+        try:
+            kept = part.restore()
+            if kept:
+                part.settle()
+            assert part.lost() == []
+            assert list(kept) == told
+            assert kept.size_bytes == claimed_bytes(path)
+            return {(start, end): part.read(start, end) for start, end in kept}
+        finally:
+            part.close()
 
     @property
     def etag(self) -> str:
@@ -182,8 +248,11 @@ def origins() -> Iterator[tuple[Origin, Origin]]:
 
 
 @pytest.fixture
-def bench(origins: tuple[Origin, Origin], tmp_path: Path) -> Bench:
+def bench(origins: tuple[Origin, Origin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """An honest file at an origin and at a mirror."""
+    monkeypatch.setattr("g3m.steps.fetch.POLL_S", 0.01)
+    for name in ("fsync", "fdatasync"):  # nobody cuts the power here, and syncing is most of a test's time
+        monkeypatch.setattr(os, name, lambda descriptor: None)
     for origin in origins:
         origin.be_honest()
         origin.forget_requests()

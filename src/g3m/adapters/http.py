@@ -1,60 +1,254 @@
-"""HTTP(S) over libcurl: one request at a time, read as an ordinary iterator of bytes.
+"""HTTP(S) over libcurl: documents one at a time, and pools of transfers for downloads.
 
-What this module guarantees, whatever the library's defaults are: redirects are followed by hand (five
-at most, never from https to http), the proxy is chosen anew for every hop and never silently left out,
-a credential is sent to its own host only, TLS is verified, nothing is decompressed, a connection
-without a byte for `stall_timeout_s` is closed. It retries nothing: steps/fetch.py does.
+Both follow redirects by hand (five at most, never from https to http), choose the proxy anew for every
+hop and never leave it out in silence; the rest of what holds for each request stands in curl.py. A pool
+is driven by the thread that asks it: `poll` lets libcurl work and says what happened. Nothing is
+retried here: steps/fetch.py does.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from urllib.parse import quote, urljoin, urlsplit
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
 
-import certifi
 import pycurl
 
-from g3m.core.errors import Changed, Interrupted, SourceError, Truncated, Unreachable
+from g3m.adapters.curl import CONNECT_TIMEOUT_S, Head, HttpOptions, make_handle, next_hop, source_error
+from g3m.core.errors import Changed, G3MError, Interrupted, Refused, SourceError, Unreachable
+from g3m.core.proxies import Ways, label
 from g3m.core.resume import Answer
-from g3m.core.routes import proxy_for
-from g3m.core.secrets import Token, host_of, mask
+from g3m.core.secrets import host_of, mask
 
 REDIRECT_LIMIT = 5
-CONNECT_TIMEOUT_S = 20
-DOCUMENT_LIMIT_BYTES = 64 * 2**20
-_ADDRESS = "%/:=&?~#+!$,;'@()*[]"
-"""What stays as it is in an address that a server names; anything else is percent-encoded."""
+SUPPRESS_CONNECT_HEADERS = 265
+"""CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name yet."""
 
+NO_SOCKET_S = 0.01
+DOCUMENT_LIMIT_BYTES = 64 * 2**20
+LOGIN_HINT = (
+    "write the login into the proxy's address: http://USER:PASSWORD@HOST:PORT",
+    "请在代理地址中填写用户名和密码：http://用户名:密码@主机:端口",
+)
 _REDIRECTS = (301, 302, 303, 307, 308)
-_TLS_CODES = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CONNECT_ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
-    """How requests are made; `variables` are the environment's, for proxies and certificates."""
+class Request:
+    """A range of a file over one way: bytes from `start` to before `end` (None: to its end)."""
 
-    user_agent: str
-    stall_timeout_s: float = 30.0
-    tokens: Sequence[Token] = ()
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    stopping: Callable[[], bool] = lambda: False
+    url: str
+    way: str = ""
+    start: int = 0
+    end: int | None = None
+    etag: str = ""
+    place: str = ""
+    """Where `url` came from, if a redirect had led to it before."""
+
+    @property
+    def headers(self) -> list[str]:
+        if not self.start and self.end is None:
+            return []
+        last = "" if self.end is None else self.end - 1
+        condition = [f"If-Range: {self.etag}"] if self.etag else []
+        return [f"Range: bytes={self.start}-{last}", *condition]
+
+
+@dataclass(frozen=True, slots=True)
+class Headed:
+    """The head of an answer; `url` is where the redirects led."""
+
+    key: int
+    answer: Answer
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """Bytes of a body, in the pieces that libcurl handed over."""
+
+    key: int
+    pieces: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A transfer is over; `error` says why if it broke."""
+
+    key: int
+    error: SourceError | None = None
+
+
+Occurrence = Headed | Came | Ended
+
+
+class _Transfer:
+    """One request of a pool, over all its redirects."""
+
+    def __init__(self, key: int, request: Request) -> None:
+        self.key = key
+        self.request = request
+        self.url = request.url
+        self.hops = 0
+        self.host = ""
+        self.easy: pycurl.Curl | None = None
+        self.head = Head(tunnel=False)
+        self.told = False
+
+
+class Pool:
+    """Transfers side by side, for one thread; connections are kept for the next request."""
+
+    def __init__(self, http: Http, multi: pycurl.CurlMulti) -> None:
+        self._http = http
+        self._multi = multi
+        self._transfers: dict[int, _Transfer] = {}
+        self._happened: list[Occurrence] = []
+        self._bodies: dict[int, list[bytes]] = {}
+        self._keys: dict[pycurl.Curl, int] = {}
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for key in list(self._transfers):
+            self.cancel(key)
+        self._http.give_back(self._multi)
+
+    def has_room(self, url: str) -> bool:
+        """Whether the host may have one more connection, counting every pool of this session."""
+        return self._http.open_connections(host_of(url)) < self._http.connections
+
+    def start(self, key: int, request: Request) -> None:
+        """Begin a transfer; what comes of it is told by `poll` under its key."""
+        transfer = self._transfers[key] = _Transfer(key, request)
+        self._send(transfer)
+
+    def cancel(self, key: int) -> None:
+        """Give a transfer up; nothing more is told of it."""
+        transfer = self._transfers.pop(key, None)
+        if transfer is not None:
+            self._take_down(transfer)
+            self._bodies.pop(key, None)
+            self._happened = [item for item in self._happened if item.key != key]
+
+    def poll(self, timeout_s: float) -> list[Occurrence]:
+        """Let libcurl work until something happens, `timeout_s` at most."""
+        self._work()
+        if not self._happened and timeout_s > 0:
+            if any(self._multi.fdset()):
+                self._multi.select(timeout_s)
+            else:  # nothing to wait for, or a name that is being resolved: select would not wait
+                time.sleep(min(timeout_s, NO_SOCKET_S) if self._transfers else timeout_s)
+            self._work()
+        for key in list(self._bodies):
+            self._tell_body(key)
+        happened, self._happened = self._happened, []
+        return happened
+
+    def _tell_body(self, key: int) -> None:
+        """Libcurl hands bodies over in pieces of 16 kB; what came at once is told at once."""
+        pieces = self._bodies.pop(key, None)
+        if pieces:
+            self._happened.append(Came(key, pieces))
+
+    def _work(self) -> None:
+        while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
+            pass
+        _, good, bad = self._multi.info_read()
+        for easy in good:
+            self._end(easy, None)
+        for easy, code, words in bad:
+            self._end(easy, (code, words))
+
+    def _send(self, transfer: _Transfer) -> None:
+        url, request = transfer.url, transfer.request
+        proxy = self._http.proxy_for(request, url)
+        head = transfer.head = Head(tunnel=False)
+        transfer.host = host_of(url)
+        easy = transfer.easy = make_handle(url, proxy, request.headers, self._http.options)
+        key = transfer.key
+
+        def take_header(line: bytes) -> None:
+            head.take(line)
+
+        def take_body(data: bytes) -> int:
+            if transfer.told or self._tell_head(transfer):
+                pieces = self._bodies.get(key)
+                if pieces is None:
+                    self._bodies[key] = [data]
+                else:
+                    pieces.append(data)
+            return len(data)
+
+        # A connection that is used again brings no answer to CONNECT, a new one does: never show it.
+        easy.setopt(SUPPRESS_CONNECT_HEADERS, 1)
+        easy.setopt(pycurl.HEADERFUNCTION, take_header)
+        easy.setopt(pycurl.WRITEFUNCTION, take_body)
+        self._keys[easy] = key
+        self._http.count(transfer.host, 1)
+        self._multi.add_handle(easy)
+
+    def _tell_head(self, transfer: _Transfer) -> bool:
+        """Tell of the head, unless it is a redirect."""
+        answer = transfer.head.answer
+        if answer.status in _REDIRECTS:
+            return False
+        transfer.told = True
+        self._happened.append(Headed(transfer.key, answer, transfer.url))
+        return True
+
+    def _end(self, easy: pycurl.Curl, failure: tuple[int, str] | None) -> None:
+        transfer = self._transfers[self._keys[easy]]
+        wants_login = easy.getinfo(pycurl.HTTP_CONNECTCODE) in (401, 407)
+        self._take_down(transfer)
+        self._tell_body(transfer.key)
+        try:
+            if wants_login:
+                proxy = label(self._http.proxy_for(transfer.request, transfer.url))
+                raise Refused(f"the {proxy} refused the login, or wants one", hint=LOGIN_HINT)
+            if failure is not None and not transfer.head.done:
+                raise source_error(transfer.url, *failure)
+            if not transfer.told and not self._tell_head(transfer):
+                transfer.hops += 1
+                if transfer.hops > REDIRECT_LIMIT:
+                    raise Changed(f"{host_of(transfer.request.url)}: more than {REDIRECT_LIMIT} redirects")
+                transfer.url = next_hop(transfer.url, transfer.head.answer)
+                self._send(transfer)
+                return
+            error = source_error(transfer.url, *failure) if failure is not None else None
+        except SourceError as broken:
+            error = broken
+        del self._transfers[transfer.key]
+        self._happened.append(Ended(transfer.key, error))
+
+    def _take_down(self, transfer: _Transfer) -> None:
+        easy = transfer.easy
+        if easy is not None:
+            del self._keys[easy]
+            self._multi.remove_handle(easy)
+            easy.close()
+            transfer.easy = None
+            self._http.count(transfer.host, -1)
 
 
 class Response:
     """An answer whose body is still to come."""
 
-    def __init__(self, url: str, answer: Answer, transfer: _Transfer) -> None:
+    def __init__(self, url: str, answer: Answer, chunks: Iterator[bytes]) -> None:
         self.url = url
         self.answer = answer
-        self._transfer = transfer
+        self._chunks = chunks
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it comes; raises SourceError if it breaks."""
-        yield from self._transfer.chunks()
+        yield from self._chunks
 
     def read(self, limit_bytes: int = DOCUMENT_LIMIT_BYTES) -> bytes:
         """A small body whole; Changed if it is larger than the limit."""
@@ -68,184 +262,95 @@ class Response:
 
 
 class Http:
-    """Makes requests; one at a time for each caller, safe to use from several threads."""
+    """Opens documents and pools; safe to use from several threads."""
 
-    def __init__(self, options: HttpOptions) -> None:
-        self._options = options
+    def __init__(
+        self,
+        options: HttpOptions,
+        ways: Ways | None = None,
+        connections: int = 16,
+        problem: G3MError | None = None,
+    ) -> None:
+        """`connections` is how many one host may have; `problem` is raised instead of any request."""
+        self.options = options
+        self.ways = ways or Ways()
+        self.connections = connections
+        self.problem = problem
+        self._lock = Lock()
+        self._open: Counter[str] = Counter()
+        self._idle: list[pycurl.CurlMulti] = []
+
+    def pool(self) -> Pool:
+        """A pool, with connections that an earlier one left open."""
+        if self.problem is not None:
+            raise self.problem
+        with self._lock:
+            multi = self._idle.pop() if self._idle else None
+        if multi is None:
+            multi = pycurl.CurlMulti()
+            multi.setopt(pycurl.M_MAXCONNECTS, 64)
+        return Pool(self, multi)
+
+    def proxy_for(self, request: Request, url: str) -> str:
+        """The proxy for one hop of a request.
+
+        Where the place itself is excepted from all proxies, the direct way was nobody's choice: a hop that
+        leads away from it takes the best way of its own.
+        """
+        way = request.way
+        if not way and self.ways.of(request.place or request.url) == ("",):
+            way = self.ways.of(url)[0]
+        return self.ways.through(way, url)
+
+    def give_back(self, multi: pycurl.CurlMulti) -> None:
+        """Keep a pool's connections for the next one."""
+        with self._lock:
+            self._idle.append(multi)
+
+    def count(self, host: str, change: int) -> None:
+        """One connection to a host more or fewer."""
+        with self._lock:
+            self._open[host] += change
+            if not self._open[host]:
+                del self._open[host]
+
+    def open_connections(self, host: str) -> int:
+        """How many requests to a host are under way."""
+        with self._lock:
+            return self._open[host]
 
     @contextmanager
-    def open(self, url: str, *, offset_bytes: int = 0, etag: str = "") -> Iterator[Response]:
-        """Send a GET from a byte on (with If-Range if a validator is known) and follow redirects."""
-        headers = ["Accept-Encoding: identity", "Accept: */*"]
-        if offset_bytes:
-            headers.append(f"Range: bytes={offset_bytes}-")
-            if etag:
-                headers.append(f"If-Range: {etag}")
-        for _ in range(REDIRECT_LIMIT + 1):
-            transfer = _Transfer(url, headers, self._options)
-            try:
-                answer = transfer.head()
-                if answer.status not in _REDIRECTS:
-                    yield Response(url, answer, transfer)
+    def open(self, url: str, *, way: str | None = None) -> Iterator[Response]:
+        """Send a GET for a document over `way` (by default the best one) and follow redirects."""
+        way = self.ways.of(url)[0] if way is None else way
+        with self.pool() as pool:
+            pool.start(0, Request(url=url, way=way))
+            occurrences = self._wait(pool, url)
+            for item in occurrences:
+                if isinstance(item, Headed):
+                    yield Response(item.url, item.answer, _body(occurrences))
                     return
-                url = _next_hop(url, answer)
-            finally:
-                transfer.close()
-        raise Changed(f"{mask(url)}: more than {REDIRECT_LIMIT} redirects")
+                if isinstance(item, Ended):
+                    raise item.error or Unreachable(f"{mask(url)}: no answer")
 
-
-def _next_hop(url: str, answer: Answer) -> str:
-    location = answer.headers.get("location", "")
-    try:
-        target = quote(urljoin(url, location), safe=_ADDRESS)
-        scheme, host = urlsplit(target).scheme, urlsplit(target).hostname or ""
-    except ValueError:
-        target = scheme = host = ""
-    if not location or scheme not in ("http", "https") or not host or "%" in host:
-        raise Changed(f"{mask(url)}: redirected to {mask(target)!r}, which is no web address")
-    if urlsplit(url).scheme == "https" and scheme == "http":
-        raise Changed(f"{mask(url)}: redirected from https to http ({host_of(target)})")
-    return target
-
-
-class _Transfer:
-    """One libcurl handle, driven by whoever reads from it."""
-
-    def __init__(self, url: str, headers: Sequence[str], options: HttpOptions) -> None:
-        self._url = url
-        self._options = options
-        self._status = 0
-        self._headers: dict[str, str] = {}
-        self._head_done = False
-        self._buffer: deque[bytes] = deque()
-        self._finished = False
-        self._failure: SourceError | None = None
-        self._tunnel = False
-        self._active_s = time.monotonic()
-        self._multi = pycurl.CurlMulti()
-        self._easy = self._configure(list(headers))
-        self._multi.add_handle(self._easy)
-
-    def _configure(self, headers: list[str]) -> pycurl.Curl:
-        options, url = self._options, self._url
-        for token in options.tokens:
-            secret = token.header_for(url)
-            if secret is not None:
-                headers = [*headers, f"Authorization: {secret.reveal()}"]
-        easy = pycurl.Curl()
-        easy.setopt(pycurl.URL, url)
-        easy.setopt(pycurl.HTTPHEADER, headers)
-        easy.setopt(pycurl.USERAGENT, options.user_agent)
-        easy.setopt(pycurl.FOLLOWLOCATION, 0)
-        easy.setopt(pycurl.NOSIGNAL, 1)
-        easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        easy.setopt(pycurl.CONNECTTIMEOUT, CONNECT_TIMEOUT_S)
-        easy.setopt(pycurl.BUFFERSIZE, 512 * 1024)
-        easy.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
-        # The wheel has another system's certificate path compiled in: always say which file.
-        variables = options.variables
-        bundle = variables.get("SSL_CERT_FILE") or variables.get("CURL_CA_BUNDLE") or certifi.where()
-        easy.setopt(pycurl.CAINFO, bundle)
-        # Set even when empty: libcurl would read the environment otherwise.
-        proxy = proxy_for(url, variables)
-        self._tunnel = url.lower().startswith("https:") and proxy.startswith("http")
-        easy.setopt(pycurl.PROXY, proxy)
-        easy.setopt(pycurl.NOPROXY, "")
-        easy.setopt(pycurl.HEADERFUNCTION, self._take_header)
-        easy.setopt(pycurl.WRITEFUNCTION, self._take_body)
-        return easy
-
-    def _take_header(self, line: bytes) -> None:
-        self._active_s = time.monotonic()
-        text = line.decode("latin-1").strip()
-        if text.startswith("HTTP/"):
-            # A 100 may come before the real head: begin anew.
-            self._headers = {}
-            parts = text.split(None, 2)
-            self._status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
-        elif not text and self._tunnel and 200 <= self._status < 300:
-            self._tunnel, self._headers = False, {}  # the proxy's answer to CONNECT; the real head follows
-        elif not text:
-            self._head_done = self._status >= 200
-        else:
-            name, _, value = text.partition(":")
-            known = self._headers.get(name.strip().lower())
-            value = value.strip() if known is None else f"{known}, {value.strip()}"
-            self._headers[name.strip().lower()] = value
-
-    def _take_body(self, data: bytes) -> int:
-        self._active_s = time.monotonic()
-        self._head_done = True
-        self._buffer.append(data)
-        return len(data)
-
-    def head(self) -> Answer:
-        """Wait for the whole head."""
-        while not self._head_done and not self._finished:
-            self._drive()
-        if self._failure is not None and not self._buffer:
-            raise self._failure
-        return Answer(status=self._status, headers=dict(self._headers))
-
-    def chunks(self) -> Iterator[bytes]:
+    def _wait(self, pool: Pool, url: str) -> Iterator[Occurrence]:
+        """What happens to the only transfer of a pool, to its end; Unreachable if it falls silent."""
+        active_s, patience_s = time.monotonic(), self.options.stall_timeout_s + CONNECT_TIMEOUT_S
         while True:
-            while self._buffer:
-                data = self._buffer.popleft()
-                yield data
-            if self._failure is not None:
-                raise self._failure  # only now: what had arrived before the break is good
-            if self._finished:
-                return
-            self._drive()
-
-    def _drive(self) -> None:
-        """Let libcurl work until there is something to read, or wait half a second at most."""
-        while not self._finished:
-            result, _ = self._multi.perform()
-            self._collect()
-            if result != pycurl.E_CALL_MULTI_PERFORM:
-                break
-        if self._buffer or self._finished:
-            return
-        if self._options.stopping():
-            raise Interrupted("stopped during a download")
-        self._multi.select(0.2)
-        if time.monotonic() - self._active_s > self._options.stall_timeout_s + (
-            0 if self._head_done else CONNECT_TIMEOUT_S
-        ):
-            raise Unreachable(
-                f"{mask(self._url)}: no byte for {self._options.stall_timeout_s:g} s, connection closed"
-            )
-
-    def _collect(self) -> None:
-        _, good, bad = self._multi.info_read()
-        if good:
-            self._finished = True
-        for _, code, words in bad:
-            self._finished = True
-            self._failure = _curl_error(self._url, code, words)
-
-    def close(self) -> None:
-        self._multi.remove_handle(self._easy)
-        self._easy.close()
-        self._multi.close()
+            for item in pool.poll(0.2):
+                active_s, patience_s = time.monotonic(), self.options.stall_timeout_s
+                yield item
+                if isinstance(item, Ended):
+                    return
+            if self.options.stopping():
+                raise Interrupted("stopped during a download")
+            if time.monotonic() - active_s > patience_s:
+                raise Unreachable(f"{mask(url)}: no byte for {patience_s:g} s, connection closed")
 
 
-def _curl_error(url: str, code: int, words: str) -> SourceError:
-    """The error of our tree for one of libcurl's; `words` may hold an address, so it is not used whole."""
-    host = host_of(url)
-    if code == pycurl.E_PARTIAL_FILE:
-        return Truncated(f"{mask(url)}: the connection ended before the file did")
-    if code in (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY):
-        which = "the proxy's name" if code == pycurl.E_COULDNT_RESOLVE_PROXY else f"the name {host}"
-        return Unreachable(f"{which} cannot be resolved")
-    if code in _TLS_CODES:
-        return Unreachable(f"{host}: no trusted TLS connection ({_reason(words)})")
-    if code == pycurl.E_OPERATION_TIMEDOUT:
-        return Unreachable(f"{host}: no connection within {CONNECT_TIMEOUT_S} s")
-    return Unreachable(f"{host}: {_reason(words)}")
-
-
-def _reason(words: str) -> str:
-    return words.strip().rstrip(".")[:160] or "the connection failed"
+def _body(occurrences: Iterator[Occurrence]) -> Iterator[bytes]:
+    for item in occurrences:
+        if isinstance(item, Came):
+            yield from item.pieces
+        elif isinstance(item, Ended) and item.error is not None:
+            raise item.error

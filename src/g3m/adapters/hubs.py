@@ -25,15 +25,15 @@ _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
 def list_repository(
-    http: Fetcher, endpoint: str, listing: Listing, stopping: Callable[[], None]
+    http: Fetcher, endpoint: str, way: str, listing: Listing, stopping: Callable[[], None]
 ) -> tuple[Asset, ...]:
-    """The assets of a listing, by name; SourceError if the hub cannot be asked or talks nonsense."""
+    """The assets of a listing, by name, asked for over `way`; SourceError if the hub talks nonsense."""
     base = f"{endpoint.rstrip('/')}/api/datasets/{listing.repository}/tree/{listing.revision}"
     url = f"{base}?recursive=true"
     assets: list[Asset] = []
     for _ in range(PAGE_LIMIT):
         stopping()
-        with http.open(url) as response:
+        with http.open(url, way=way) as response:
             decide(Wanted(label=f"listing of {listing.repository}"), response.answer)
             body = response.read()
             following = _NEXT.search(response.answer.headers.get("link", ""))

@@ -1,12 +1,14 @@
-"""A file that is being downloaded, and the journal that proves which of its bytes can be trusted.
+"""A file that is being downloaded from many sides, and the journal that proves which bytes are there.
 
-    NAME.part       the bytes so far
-    NAME.journal    one line a flush: `crc32-of-the-line JSON`
+    NAME.part       the bytes so far, each where it belongs
+    NAME.journal    one line a record: `crc32-of-the-line JSON`
 
 The order makes a kill or a power cut harmless: bytes are synced before the record that claims them is
-written, and the record is synced before more bytes are claimed. On resuming, every claimed piece is
-read once: its crc32 proves the disk, and the same read feeds the digest of the whole file. A line that
-is torn or wrong ends the journal; what lies behind it in the part is cut off.
+written, and the record is synced after. A line that is torn or wrong ends the journal. One thread of the
+part's own does both, and follows the claimed bytes from the beginning of the file with the digest of the
+whole: it reads them back from the disk, so that the digest is that of the file and not of the network.
+What an earlier run has claimed is compared with its crc32 on this way; bytes that are not as claimed are
+`lost` and fetched again, while everything else goes on.
 
 A run writes its own name into the journal when it begins. Whoever finds the journal longer or shorter
 than he left it knows that another run is at work on the same file, and gives way.
@@ -20,23 +22,72 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition, Thread
 from typing import Any
 
 from g3m.core.digest import Digest, Hasher, disagreement
-from g3m.core.errors import Locked, storage_error
+from g3m.core.errors import G3MError, Locked, StorageError, storage_error
+from g3m.core.spans import Span, Spans
 
-FORMAT = 1
-FLUSH_BYTES = 8 * 2**20
-FLUSH_S = 2.0
+try:  # several times as fast, where it has wheels
+    from isal.isal_zlib import crc32
+except ImportError:
+    from zlib import crc32
+
+FORMAT = 2
+FLUSH_S = 1.0
+LEAST_FLUSH_S = 0.05
+MOST_FLUSH_S = 0.25
+FLUSH_FRACTION = 256
+LEAST_FLUSH_BYTES = 2**19
+MOST_FLUSH_BYTES = 8 * 2**20
+UNSYNCED_LIMIT_BYTES = 256 * 2**20
+"""More than this waits for a slow disk, instead of filling the memory of the machine."""
+
 _READ_BYTES = 2**20
+PIECES_LIMIT = 1024
+"""So many pieces the system takes in one call (IOV_MAX)."""
 
 Record = dict[str, Any]
 
 
+@dataclass(slots=True)
+class _Claim:
+    """Bytes that are on the disk; `proved` once they have been read back, or were written by this run."""
+
+    length: int
+    crc32: int
+    place: str
+    proved: bool
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Neighbouring bytes of one transfer that are not claimed yet."""
+
+    offset: int
+    place: str
+    length: int = 0
+    crc32: int = 0
+
+    @property
+    def record(self) -> Record:
+        return {"offset": self.offset, "length": self.length, "crc32": self.crc32, "place": self.place}
+
+
+@dataclass(slots=True)
+class Difference:
+    """Where suspected bytes turned out to be others: how many bytes, and the first one."""
+
+    size_bytes: int = 0
+    first: int = -1
+
+
 class Part:
-    """One download in progress. Use `restore`, then `write` in order, then `finish`."""
+    """One download in progress: `restore`, then `write` anywhere, `settle`, and `finish`."""
 
     def __init__(self, path: Path, digests: Sequence[Digest], size_bytes: int | None) -> None:
         self.path = path
@@ -44,6 +95,8 @@ class Part:
         # md5 costs as much as sha256: only where it is pinned, or may come with the answer.
         self._algorithms = {digest.algorithm for digest in digests} or {"md5"}
         self._size_bytes = size_bytes
+        whole = size_bytes or 0
+        self._flush_bytes = min(max(whole // FLUSH_FRACTION, LEAST_FLUSH_BYTES), MOST_FLUSH_BYTES)
         self._identity: Record = {
             "format": FORMAT,
             "size_bytes": size_bytes,
@@ -53,71 +106,363 @@ class Part:
         self._file = -1
         self._journal = -1
         self._journal_bytes = 0
+        self._turn = Condition()
+        self._thread: Thread | None = None
+        self._stopping = False
+        self._busy = self._syncing = False
+        self._failure: G3MError | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self.position = 0
         self.places: dict[str, str] = {}
         """The places that bytes came from, with the validator each showed (empty: none)."""
         self.announced_bytes: int | None = None
         """The size of the whole as a place announced it."""
         self.announced_digests: tuple[str, ...] = ()
         """Digests that a place sent along, as text."""
-        self._hasher = Hasher(self._algorithms, size_bytes=self._size_bytes)
-        self._pieces: list[Record] = []
-        self._piece_start = 0
-        self._piece_crc = 0
+        self.difference = Difference()
+        self._suspect = Spans()
+        self._claims: dict[int, _Claim] = {}
+        self._lost: list[Span] = []
+        self._open: dict[int, _Segment] = {}
+        self._open_bytes = 0
+        self._waiting: list[_Segment] = []
+        self._waiting_bytes = 0
         self._flushed_s = time.monotonic()
+        self._sync_s = 0.0
+        self._hasher = Hasher(self._algorithms, size_bytes=self._size_bytes)
+        self._hashed = 0
 
-    def restore(self, progress: Callable[[int], None] = lambda _: None) -> int:
-        """Open the part, trust what the journal proves, cut off the rest; returns the bytes kept."""
-        with self._mapped():
+    # What is there
+
+    def restore(self) -> Spans:
+        """Open the part and believe its journal; returns what it claims. Nothing is read but the journal."""
+        with self._mapped(), self._turn:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._reset()
             records = _records(self._journal_path)
             if next(records, None) == self._identity:
-                for record in records:
-                    if not self._believe(record, progress):
-                        break
-            os.ftruncate(self._file, self.position)
-            self._write_journal()
-        return self.position
+                self._believe(records)
+            if self._claims or self.places:
+                self._write_journal()
+                self._begin_thread()
+            else:
+                self._journal_path.unlink(missing_ok=True)
+                self._open_anew()
+        return self.claimed()
 
-    def _believe(self, record: Record, progress: Callable[[int], None]) -> bool:
-        """Take one record over if it is true; False ends the journal."""
-        if "run" in record:
-            return True
-        place = str(record.get("place", ""))
-        if "etag" in record:
-            size = record.get("size_bytes")
-            self.places[place] = str(record["etag"])
-            self.announced_bytes = size if isinstance(size, int) else None
-            self.announced_digests = tuple(str(digest) for digest in record.get("digests", ()))
-            return True
-        length = record.get("length")
-        if record.get("offset") != self.position or not isinstance(length, int) or length <= 0:
-            return False
-        hasher, crc, offset = self._hasher.copy(), 0, self.position
-        while offset < self.position + length:
-            data = os.pread(self._file, min(_READ_BYTES, self.position + length - offset), offset)
+    def _open_anew(self) -> None:
+        """An empty file of our own: who still writes to the former one does not write to this."""
+        os.close(self._file)
+        self._file = -1
+        self.path.unlink(missing_ok=True)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    def _believe(self, records: Iterator[Record]) -> None:
+        for record in _remaining(records, self._claims, os.fstat(self._file).st_size):
+            self.places[record["place"]] = record["etag"]
+            self.announced_bytes = record["size_bytes"]
+            self.announced_digests = tuple(record["digests"])
+        for claim in self._claims.values():
+            self.places.setdefault(claim.place, "")
+
+    def claimed(self) -> Spans:
+        """The ranges that are durable, as far as this run knows."""
+        with self._turn:
+            return Spans((offset, offset + claim.length) for offset, claim in self._claims.items())
+
+    def bytes_of_places(self) -> dict[str, int]:
+        """How many of the claimed bytes came from each place."""
+        with self._turn:
+            sums: dict[str, int] = {}
+            for claim in self._claims.values():
+                sums[claim.place] = sums.get(claim.place, 0) + claim.length
+            return sums
+
+    def spans_of(self, place: str) -> list[Span]:
+        """The claimed ranges that came from a place."""
+        with self._turn:
+            return [(o, o + claim.length) for o, claim in self._claims.items() if claim.place == place]
+
+    def lost(self) -> list[Span]:
+        """Ranges that were claimed and are not on the disk as claimed; each is told once."""
+        if not self._lost:
+            return []
+        with self._turn:
+            lost, self._lost = self._lost, []
+        return lost
+
+    # Writing
+
+    def begin(self, place: str, etag: str, size_bytes: int | None, digests: Sequence[Digest] = ()) -> None:
+        """Say what a place announced of the whole before its bytes are written."""
+        told = tuple(map(str, digests))
+        if (self.places.get(place), self.announced_bytes, self.announced_digests) != (etag, size_bytes, told):
+            with self._mapped(), self._turn:
+                self.places[place], self.announced_bytes, self.announced_digests = etag, size_bytes, told
+                if self._journal >= 0:
+                    self._append(self._place_record(place, etag))
+
+    def write(self, transfer: int, offset: int, pieces: Sequence[bytes], place: str) -> None:
+        """Put bytes where they belong; a record follows when enough have come, or a second has passed."""
+        self._raise_failure()
+        if self._suspect:
+            self._compare(offset, b"".join(pieces))
+        self._write(offset, pieces)
+        segment = self._open.get(transfer)
+        if segment is None or segment.offset + segment.length != offset:
+            if segment is not None:
+                self._waiting.append(segment)
+            segment = self._open[transfer] = _Segment(offset, place)
+        for piece in pieces:
+            segment.crc32 = crc32(piece, segment.crc32)
+            segment.length += len(piece)
+            self._open_bytes += len(piece)
+        if self._is_due() and not self._syncing:
+            self.flush()
+        elif self._open_bytes + self._waiting_bytes > UNSYNCED_LIMIT_BYTES:
+            self.flush()
+            self._until(lambda: not self._waiting, lambda: None)
+
+    def _is_due(self) -> bool:
+        """Whether to flush: by size and time, but a quick disk is not kept busy with syncing."""
+        since_s = time.monotonic() - self._flushed_s
+        enough = self._open_bytes >= self._flush_bytes or since_s >= FLUSH_S
+        return enough and since_s >= min(max(LEAST_FLUSH_S, 3 * self._sync_s), MOST_FLUSH_S)
+
+    def _write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        try:
+            for first in range(0, len(pieces), PIECES_LIMIT):
+                some = pieces[first : first + PIECES_LIMIT]
+                wanted, written = sum(map(len, some)), os.pwritev(self._file, some, offset)
+                rest = memoryview(b"".join(some))[written:] if written < wanted else memoryview(b"")
+                offset += written
+                while rest:
+                    written = os.pwrite(self._file, rest, offset)
+                    offset, rest = offset + written, rest[written:]
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+
+    def flush(self) -> None:
+        """Ask for everything so far to be made durable and claimed; does not wait for it."""
+        self._raise_failure()
+        if not self._open and not self._waiting:
+            return
+        with self._mapped(), self._turn:
+            if self._journal < 0:
+                self._write_journal()
+            self._waiting += self._open.values()
+            self._waiting_bytes += self._open_bytes
+            self._open, self._open_bytes = {}, 0
+            self._flushed_s = time.monotonic()
+            self._begin_thread()
+            self._turn.notify_all()
+
+    def settle(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Wait until all that was written is claimed and the digest has followed; calls `alive` meanwhile."""
+        if self._thread is None and self._journal < 0:
+            self._settle_small()
+            return
+        self.flush()
+        self._begin_thread()
+        self._until(lambda: not self._waiting and not self._hashable(), alive)
+
+    def _settle_small(self) -> None:
+        """A file that was complete before its first flush needs no journal and no thread."""
+        with self._mapped():
+            segments = [*self._waiting, *self._open.values()]
+            self._claims |= {s.offset: _Claim(s.length, s.crc32, s.place, True) for s in segments}
+            self._waiting, self._open, self._open_bytes = [], {}, 0
+            while self._hashable():
+                self._follow()
+
+    def _until(self, done: Callable[[], bool], alive: Callable[[], None]) -> None:
+        while True:
+            with self._turn:
+                if self._failure is not None or (done() and not self._busy):
+                    break
+                self._turn.notify_all()
+                self._turn.wait(0.1)
+            alive()
+        self._raise_failure()
+
+    # The part's own thread: syncing, claiming, following with the digest
+
+    def _begin_thread(self) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._run_thread, name=f"g3m-part-{self.path.name[:8]}", daemon=True)
+            self._thread.start()
+
+    def _run_thread(self) -> None:
+        while True:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
+                while not (self._stopping or self._waiting or self._hashable()):
+                    self._turn.wait()
+                if self._stopping or self._failure is not None:
+                    return
+                self._busy = True
+                segments = list(self._waiting)
+            try:
+                with self._mapped():
+                    if segments:
+                        self._claim(segments)
+                    else:
+                        self._follow()
+            except Exception as error:  # noqa: BLE001  # whoever waits for this thread must hear of its end
+                failure = error if isinstance(error, G3MError) else StorageError(f"{self.path}: {error!r}")
+                with self._turn:
+                    self._failure = failure
+
+    def _claim(self, segments: list[_Segment]) -> None:
+        """Make bytes durable, then claim them; the writer goes on meanwhile."""
+        began_s, self._syncing = time.monotonic(), True
+        os.fdatasync(self._file)
+        self._sync_s, self._syncing = time.monotonic() - began_s, False
+        with self._turn:
+            self._check_alone()
+            self._append(*(segment.record for segment in segments))
+            os.fdatasync(self._journal)
+            for s in segments:
+                self._claims[s.offset] = _Claim(s.length, s.crc32, s.place, True)
+            del self._waiting[: len(segments)]
+            self._waiting_bytes = sum(segment.length for segment in self._waiting)
+
+    def _hashable(self) -> bool:
+        return self._hashed in self._claims
+
+    def _follow(self) -> None:
+        """Read the next claimed range back, for the digest of the whole; the writer is not kept waiting."""
+        claim, offset, check = self._claims[self._hashed], self._hashed, 0
+        hasher, end = self._hasher.copy(), self._hashed + claim.length
+        while offset < end:
+            data = os.pread(self._file, min(_READ_BYTES, end - offset), offset)
             if not data:
-                return False
-            crc = zlib.crc32(data, crc)
+                break
+            check = check if claim.proved else crc32(data, check)
             hasher.update(data)
             offset += len(data)
-            progress(offset)
-        if crc != record.get("crc32"):
-            return False
-        self._hasher, self.position, self._piece_start = hasher, offset, offset
-        self._pieces.append(record)
-        self.places.setdefault(place, "")
-        return True
+        with self._turn:
+            if offset < end or (not claim.proved and check != claim.crc32):
+                del self._claims[self._hashed]
+                self._lost.append((self._hashed, end))
+                if self._journal >= 0:
+                    self._append({"lost": self._hashed})
+            else:
+                claim.proved = True
+                self._hasher, self._hashed = hasher, end
+
+    # The end of the file, right or wrong
+
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests of all bytes so far; after `settle`, of the file."""
+        with self._turn:
+            return self._hasher.digests()
+
+    def wrong(self, expected: Sequence[Digest]) -> tuple[Digest, Digest] | None:
+        """The expected and the actual digest where they differ; to be asked after `settle`."""
+        with self._turn:
+            return disagreement(expected, self._hasher.digests())
+
+    def suspect(self, place: str) -> list[Span]:
+        """Claim the bytes of a place no longer; they stay to be compared with those that come instead."""
+        with self._mapped(), self._turn:
+            spans = self._drop(place)
+            self._suspect, self.difference = Spans(spans), Difference()
+            if self._journal >= 0:
+                self._append({"forget": place})
+                os.fdatasync(self._journal)
+            self._hasher, self._hashed = Hasher(self._algorithms, size_bytes=self._size_bytes), 0
+        return spans
+
+    def _drop(self, place: str) -> list[Span]:
+        offsets = [offset for offset, claim in self._claims.items() if claim.place == place]
+        return [(offset, offset + self._claims.pop(offset).length) for offset in offsets]
+
+    def _compare(self, offset: int, data: bytes) -> None:
+        """Count how many of the suspected bytes are others than these, which come in their place."""
+        for start, end in list(self._suspect.within(offset, offset + len(data))):
+            new, old = data[start - offset : end - offset], os.pread(self._file, end - start, start)
+            if new != old:
+                mixed = (int.from_bytes(new, "big") ^ int.from_bytes(old, "big")).to_bytes(len(new), "big")
+                first = start + len(mixed) - len(mixed.lstrip(b"\0"))
+                known = self.difference
+                first = first if known.first < 0 else min(first, known.first)
+                self.difference = Difference(known.size_bytes + len(mixed) - mixed.count(0), first)
+            self._suspect.remove(start, end)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes as they lie on the disk."""
+        with self._mapped():
+            return os.pread(self._file, end - start, start)
+
+    def restart(self) -> None:
+        """Forget everything."""
+        self._stop_thread()
+        with self._mapped(), self._turn:
+            self._reset()
+            os.ftruncate(self._file, 0)
+            if self._journal >= 0:
+                os.close(self._journal)
+                self._journal = -1
+            self._journal_path.unlink(missing_ok=True)
+
+    def finish(self, whole: Path, size_bytes: int) -> None:
+        """Sync and give the file its name; only for bytes that have been verified."""
+        with self._mapped(), self._turn:
+            self._check_alone()
+            size = os.fstat(self._file).st_size
+            if size < size_bytes:
+                raise Locked(f"{self.path}: another run has cut this file")
+            if size > size_bytes:
+                os.ftruncate(self._file, size_bytes)
+            os.fsync(self._file)
+        self.close()
+        with self._mapped():
+            os.replace(self.path, whole)
+            _sync_folder(whole.parent)
+            self._journal_path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop the thread, claim what it has not yet, close the files."""
+        self._stop_thread()
+        try:
+            if self._file >= 0 and self._failure is None and (self._waiting or self._open):
+                with suppress(StorageError), self._mapped():
+                    self._waiting += self._open.values()
+                    self._open = {}
+                    if self._journal < 0:
+                        self._write_journal()
+                    self._claim(list(self._waiting))
+        finally:
+            for descriptor in (self._file, self._journal):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._file = self._journal = -1
+
+    def _stop_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            with self._turn:
+                self._stopping = True
+                self._turn.notify_all()
+            thread.join()
+            self._stopping = self._busy = self._syncing = False
+
+    # The journal
 
     def _write_journal(self) -> None:
         """A journal of what is known now, put in place of the old one whole."""
+        if self._claims:
+            os.fdatasync(self._file)
         places = [self._place_record(place, etag) for place, etag in self.places.items()]
-        lines = [_line(record) for record in (self._identity, *places, *self._pieces, self._run)]
+        claims = [
+            _Segment(offset, claim.place, claim.length, claim.crc32).record
+            for offset, claim in sorted(self._claims.items())
+        ]
+        lines = [_line(record) for record in (self._identity, *places, *claims, self._run)]
         temporary = self._journal_path.with_suffix(".journal.tmp")
         journal = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o644
@@ -138,84 +483,27 @@ class Part:
         announced = {"size_bytes": self.announced_bytes, "digests": list(self.announced_digests)}
         return {"place": place, "etag": etag, **announced}
 
-    def restart(self) -> None:
-        """Forget everything: the next byte is the first of the file."""
-        with self._mapped():
-            self._reset()
-            self._write_journal()
-            os.ftruncate(self._file, 0)
-
-    def begin(self, place: str, etag: str, size_bytes: int | None, digests: Sequence[Digest] = ()) -> None:
-        """Say where the following bytes come from, with what the place announced of the whole."""
-        self.flush(place)
-        told = tuple(map(str, digests))
-        if (self.places.get(place), self.announced_bytes, self.announced_digests) != (etag, size_bytes, told):
-            self.places[place], self.announced_bytes, self.announced_digests = etag, size_bytes, told
-            with self._mapped():
-                self._append(self._place_record(place, etag))
-
-    def write(self, data: bytes, place: str) -> None:
-        """Append bytes; a record follows every 8 MiB or two seconds."""
-        view = memoryview(data)
-        with self._mapped():
-            while view:
-                written = os.pwrite(self._file, view, self.position)
-                taken = view[:written]
-                self._hasher.update(taken)
-                self._piece_crc = zlib.crc32(taken, self._piece_crc)
-                self.position += written
-                view = view[written:]
-        pending = self.position - self._piece_start
-        if pending >= FLUSH_BYTES or time.monotonic() - self._flushed_s >= FLUSH_S:
-            self.flush(place)
-
-    def flush(self, place: str) -> None:
-        """Make every byte so far durable, then claim it."""
-        length = self.position - self._piece_start
-        if length:
-            piece = {"offset": self._piece_start, "length": length, "crc32": self._piece_crc, "place": place}
-            with self._mapped():
-                self._check_alone()
-                os.fdatasync(self._file)
-                self._append(piece)
-                os.fdatasync(self._journal)
-            self._pieces.append(piece)
-        self._piece_start, self._piece_crc = self.position, 0
-        self._flushed_s = time.monotonic()
-
-    def _append(self, record: Record) -> None:
-        self._journal_bytes += _write_all(self._journal, _line(record))
+    def _append(self, *records: Record) -> None:
+        self._journal_bytes += _write_all(self._journal, b"".join(map(_line, records)))
 
     def _check_alone(self) -> None:
-        """Locked if somebody else has written to the journal, or has put another in its place."""
+        """Locked if somebody else has written to the journal, or has put other files in their places."""
+        mine = os.fstat(self._file)
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+            raise Locked(f"{self.path}: another run writes this file too")
+        if self._journal < 0:
+            return
         own = os.fstat(self._journal)
         if own.st_nlink != 1 or own.st_size != self._journal_bytes:
             raise Locked(f"{self.path}: another run writes this file too")
 
-    def digests(self) -> tuple[Digest, ...]:
-        """The digests of all bytes so far."""
-        return self._hasher.digests()
-
-    def wrong(self, expected: Sequence[Digest]) -> tuple[Digest, Digest] | None:
-        """The expected and the actual digest where they differ."""
-        return disagreement(expected, self._hasher.digests())
-
-    def finish(self, whole: Path) -> None:
-        """Sync and give the file its name; only for bytes that have been verified."""
-        with self._mapped():
-            self._check_alone()
-            os.fsync(self._file)
-            self.close()
-            os.replace(self.path, whole)
-            _sync_folder(whole.parent)
-            self._journal_path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Close the files; what is claimed stays claimed."""
-        for descriptor in (self._file, self._journal):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._journal = -1
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -225,30 +513,79 @@ class Part:
             raise storage_error(error, self.path) from error
 
 
-def claimed_bytes(path: Path) -> int:
-    """How far a journal says its part is, without proof: for `g3m status` and plans."""
+def claimed(path: Path) -> list[Span]:
+    """The ranges that the journal beside a part claims, without proof: for plans, status and sharing."""
+    claims: dict[int, _Claim] = {}
     try:
-        records = [record for record in _records(path.with_suffix(".journal")) if "length" in record]
+        records = _records(path.with_suffix(".journal"))
+        if next(records, {}).get("format") == FORMAT:
+            list(_remaining(records, claims, path.stat().st_size))
     except OSError:
-        return 0
-    return max((int(record["offset"]) + int(record["length"]) for record in records), default=0)
+        return []
+    return list(Spans((offset, offset + claim.length) for offset, claim in claims.items()))
+
+
+def claimed_bytes(path: Path) -> int:
+    """How many bytes the journal beside a part claims, without proof."""
+    return sum(end - start for start, end in claimed(path))
+
+
+def _remaining(records: Iterator[Record], claims: dict[int, _Claim], size_bytes: int) -> Iterator[Record]:
+    """Fills `claims` with what the records of a journal leave standing; yields those about places.
+
+    A record that is sealed and makes no sense is passed over, and so is one that reaches beyond the file.
+    """
+    covered = Spans()
+    for record in records:
+        lost, offset, length = record.get("lost"), record.get("offset"), record.get("length")
+        if isinstance(lost, int) and lost in claims:
+            covered.remove(lost, lost + claims.pop(lost).length)
+        elif isinstance(record.get("forget"), str):
+            for start in [o for o, claim in claims.items() if claim.place == record["forget"]]:
+                covered.remove(start, start + claims.pop(start).length)
+        elif _is_about_place(record):
+            yield record
+        elif _is_claim(record) and isinstance(offset, int) and isinstance(length, int):
+            end = offset + length
+            if end <= size_bytes and next(covered.within(offset, end), None) is None:
+                covered.add(offset, end)
+                claims[offset] = _Claim(length, record["crc32"], record["place"], False)
+
+
+def _is_about_place(record: Record) -> bool:
+    digests, size = record.get("digests"), record.get("size_bytes")
+    return (
+        isinstance(record.get("place"), str)
+        and isinstance(record.get("etag"), str)
+        and (size is None or isinstance(size, int))
+        and isinstance(digests, list)
+        and all(isinstance(digest, str) for digest in digests)
+    )
+
+
+def _is_claim(record: Record) -> bool:
+    numbers = [record.get(name) for name in ("offset", "length", "crc32")]
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        return False
+    return isinstance(record.get("place"), str) and record["offset"] >= 0 and record["length"] > 0
 
 
 def _records(journal: Path) -> Iterator[Record]:
     """The records up to the first line that is torn or wrong."""
     try:
-        lines = journal.read_bytes().split(b"\n")
+        file = open(journal, "rb")  # noqa: SIM115  # closed below, when the last record was taken
     except FileNotFoundError:
         return
-    for line in lines:
-        crc, _, body = line.partition(b" ")
-        try:
-            record = json.loads(body) if int(crc, 16) == zlib.crc32(body) else None
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(record, dict):
-            return
-        yield record
+    with file:
+        for line in file:
+            crc, _, body = line.rstrip(b"\n").partition(b" ")
+            try:
+                record = json.loads(body) if int(crc, 16) == zlib.crc32(body) else None
+            except (ValueError, RecursionError):
+                return
+            if not isinstance(record, dict):
+                return
+            yield record
 
 
 def _line(record: Record) -> bytes:

@@ -24,6 +24,6 @@ class Body(Protocol):
 
 
 class Fetcher(Protocol):
-    """Whatever can answer a GET from a byte on: libcurl in earnest, a script of answers in tests."""
+    """Whatever can answer a GET for a document: libcurl in earnest, a script of answers in tests."""
 
-    def open(self, url: str, *, offset_bytes: int = 0, etag: str = "") -> AbstractContextManager[Body]: ...
+    def open(self, url: str, *, way: str | None = None) -> AbstractContextManager[Body]: ...

@@ -17,12 +17,17 @@ from pathlib import Path
 from threading import Event as Flag
 
 from g3m.adapters.credentials import hub_token, kaggle_token
+from g3m.adapters.curl import HttpOptions
 from g3m.adapters.disk import Store
-from g3m.adapters.http import Http, HttpOptions
-from g3m.adapters.ports import Fetcher
+from g3m.adapters.http import Http
+from g3m.adapters.pace import Pace
+from g3m.adapters.peers import PeerBook
 from g3m.adapters.recipes import Recipes
-from g3m.core.errors import Interrupted
+from g3m.core.errors import Interrupted, SettingsError
+from g3m.core.limits import Timetable
+from g3m.core.proxies import Ways, find_ways
 from g3m.core.retry import Policy
+from g3m.core.schedule import Limits
 from g3m.core.settings import Settings
 
 USER_AGENT = f"g3m/0.1 ({platform.system()}; python {platform.python_version()})"
@@ -34,15 +39,19 @@ class Session:
 
     settings: Settings
     store: Store
-    http: Fetcher
+    http: Http
     recipes: Recipes
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     home: Path = Path()
+    ways: Ways = field(default_factory=Ways)
     policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
+    pace: Pace = field(default_factory=lambda: Pace(None, time.monotonic))
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    peers: PeerBook = field(default_factory=PeerBook)
     stop: Flag = field(default_factory=Flag)
 
     def check_stop(self) -> None:
@@ -68,6 +77,11 @@ def open_session(
     variables = dict(os.environ) if variables is None else variables
     home = Path.home() if home is None else home
     stop = Flag()
+    problem, ways = None, Ways()
+    try:
+        ways = find_ways(settings.proxy, no_proxy=settings.no_proxy, variables=variables)
+    except SettingsError as error:
+        problem = error  # it stops whoever wants the network, and nobody else
     tokens = [
         token
         for token in (
@@ -79,16 +93,21 @@ def open_session(
     options = HttpOptions(
         user_agent=USER_AGENT,
         stall_timeout_s=settings.stall_timeout_s,
+        buffer_bytes=16 * 1024 if settings.bwlimit else 128 * 1024,
         tokens=tokens,
         variables=variables,
         stopping=stop.is_set,
     )
+    timetable = Timetable.parse(settings.bwlimit) if settings.bwlimit else None
     return Session(
         settings=settings,
         store=Store(Path(settings.root)),
-        http=Http(options),
+        http=Http(options, ways, settings.connections, problem),
         recipes=Recipes([Path(folder).expanduser() for folder in settings.recipes]),
         variables=variables,
         home=home,
+        ways=ways,
+        limits=Limits(connections=settings.connections, stall_s=settings.stall_timeout_s),
+        pace=Pace(timetable, time.monotonic),
         stop=stop,
     )

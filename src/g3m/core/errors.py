@@ -6,7 +6,7 @@
     ├─ ContentError (7)       DigestMismatch · BadArchive · NotRecognised · TooManyRejected (3) · NotVerified
     ├─ StorageError (6)       NoSpace · NotWritable · Locked (1) · OtherOptions (2)
     ├─ PartialError (3)       some tasks failed, the others are published
-    └─ Interrupted (130)      Ctrl-C or SIGTERM; nothing is lost
+    └─ Interrupted (130)      TimeUp (10)
 
 The number is the exit code. Every class carries a title and a hint in English and Chinese and says
 what a retry may hope for. The message itself names the file, the sample, the host and the numbers;
@@ -321,6 +321,18 @@ class Interrupted(G3MError):
     advice = Advice.RESUME
     title = ("stopped", "已停止")
     default_hint = ("nothing is lost; run the same command to continue", "没有丢失数据；运行同一命令即可继续")
+
+
+class TimeUp(Interrupted):
+    """The time of `--max-time` is over; everything verified so far is on the disk."""
+
+    code = "G3M-E131"
+    exit_code = 10
+    title = ("the time is up", "时间已到")
+    default_hint = (
+        "run the same command to continue; --max-time sets how long it may take",
+        "运行同一命令即可继续；--max-time 可设定最长时间",
+    )
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -1,7 +1,7 @@
 """What happened, as frozen values; everything that people see is a fold of this one stream.
 
-Facts must arrive. Ticks (`Progressed`) may be merged or dropped: each carries totals, so that the
-last one is enough. An event knows nothing of terminals or files and holds no secret.
+Facts must arrive. Ticks (`Progressed`, `RoutesMeasured`) may be merged or dropped: each carries totals,
+so that the last one is enough. An event knows nothing of terminals or files and holds no secret.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TaskStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteChosen(Event):
-    """Bytes of an asset now come over this route; `offset_bytes` is where it begins."""
+    """Bytes of an asset now come over this route too; `offset_bytes` is where its first range begins."""
 
     place: str
     way: str = "direct"
@@ -55,15 +55,35 @@ class RouteDropped(Event):
 
     place: str
     reason: str
+    way: str = "direct"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrying(Event):
-    """The same route is tried again after `wait_s` seconds."""
+    """The route rests and is tried again after `wait_s` seconds; others go on meanwhile."""
 
     place: str
     reason: str
     wait_s: float
+    way: str = "direct"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSpeed:
+    """One route at one moment: open connections, bytes a second of late, bytes of this run."""
+
+    place: str
+    way: str
+    connections: int
+    rate_bytes_per_s: float
+    done_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesMeasured(Event):
+    """A tick: what every route of a download carries now; each one replaces the one before."""
+
+    routes: tuple[RouteSpeed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

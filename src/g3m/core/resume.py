@@ -117,12 +117,12 @@ def decide(wanted: Wanted, answer: Answer, *, now: datetime | None = None) -> Go
     whole = Go(offset_bytes=0, size_bytes=answer.length_bytes)
     go = _partial(wanted, answer) if answer.status == 206 else whole
     if wanted.size_bytes is not None and go.size_bytes not in (None, wanted.size_bytes):
-        kind = " (a web page, perhaps a login page)" if _is_page(answer) else ""
+        kind = " (a web page, perhaps a login page)" if is_page(answer) else ""
         raise Changed(
             f"{wanted.label}: the server's file has {go.size_bytes} bytes, "
             f"planned are {wanted.size_bytes}{kind}"
         )
-    if _is_page(answer) and not wanted.label.endswith((".html", ".htm")):
+    if is_page(answer) and not wanted.label.endswith((".html", ".htm")):
         raise Changed(f"{wanted.label}: a web page came instead of the file (a login or block page?)")
     return go
 
@@ -138,7 +138,8 @@ def _partial(wanted: Wanted, answer: Answer) -> Go:
     return Go(offset_bytes=first, size_bytes=size_bytes)
 
 
-def _is_page(answer: Answer) -> bool:
+def is_page(answer: Answer) -> bool:
+    """Whether a web page came: of a login, a block, or an error."""
     return answer.headers.get("content-type", "").lower().startswith("text/html")
 
 

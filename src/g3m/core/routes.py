@@ -1,4 +1,4 @@
-"""Which ways lead to an asset: places turned into URLs, mirrors applied, the way out chosen.
+"""Which routes lead to an asset: places turned into URLs, mirrors applied, each over every way.
 
 A route is a place (origin or mirror) reached through a way (direct or a proxy). This module only
 rewrites and orders; whether a route works is found out by steps/fetch.py.
@@ -6,13 +6,12 @@ rewrites and orders; whether a route works is found out by steps/fetch.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from g3m.core.errors import SettingsError
-from g3m.core.secrets import LOOPBACK, host_of, mask
+from g3m.core.proxies import Ways, label
+from g3m.core.secrets import host_of, mask
 
 HUB_ENDPOINT = "https://huggingface.co"
 KAGGLE_ENDPOINT = "https://www.kaggle.com"
@@ -45,7 +44,17 @@ class Route:
     """One way to reach an asset: a URL, and the proxy that carries it (empty: direct)."""
 
     url: str
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
+    peer: bool = False
+    """Whether it is somebody's `g3m share`: its address holds a token, and its word proves nothing."""
+
+    def __repr__(self) -> str:
+        return f"Route({self.name!r}, {self.way!r})"
+
+    @property
+    def name(self) -> str:
+        """The address without secrets, for journals and messages."""
+        return f"{urlsplit(self.url).scheme}://{self.place}/" if self.peer else mask(self.url)
 
     @property
     def place(self) -> str:
@@ -54,7 +63,7 @@ class Route:
 
     @property
     def way(self) -> str:
-        return f"proxy {host_of(self.proxy)}" if self.proxy else "direct"
+        return label(self.proxy)
 
 
 def address(place: str, endpoints: Endpoints) -> str:
@@ -93,55 +102,39 @@ def candidates(
     places: Sequence[str],
     endpoints: Endpoints,
     mirrors: Sequence[Mirror],
-    proxies: Mapping[str, str],
+    ways: Ways,
+    patterns: Sequence[str] = (),
 ) -> tuple[Route, ...]:
-    """Every route to an asset, the preferred first, each once."""
+    """Every route to an asset, the preferred first, each once; `patterns` are those of --route."""
     urls = dict.fromkeys(url for place in places for url in rewrite(address(place, endpoints), mirrors))
-    return tuple(Route(url, proxy_for(url, proxies)) for url in urls)
+    return chosen([Route(url, way) for url in urls for way in ways.of(url)], patterns)
 
 
-def proxy_for(url: str, variables: Mapping[str, str]) -> str:
-    """The proxy that the user's variables name for a URL, or an empty string for a direct way.
+def chosen(routes: Iterable[Route], patterns: Sequence[str]) -> tuple[Route, ...]:
+    """The routes that fit --route: `direct`, `proxy`, or the host of a place or of a proxy.
 
-    Knows `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` in lower and upper case, lower first.
-    Loopback never goes through a proxy. `socks5://` becomes `socks5h://`: names are resolved by the
-    proxy, because a blocked network often answers wrongly. SettingsError if the proxy is not usable:
-    going direct in silence would be worse.
+    Among patterns for the way one must fit, and among those for the place as well.
+
+    >>> both = [Route("https://a/f"), Route("https://a/f", "http://p:1"), Route("https://b/f")]
+    >>> [route.way for route in chosen(both, ["direct", "a"])]
+    ['direct']
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if _is_loopback(host) or _excluded(host, _variable(variables, "no_proxy")):
-        return ""
-    proxy = _variable(variables, f"{parts.scheme}_proxy") or _variable(variables, "all_proxy")
-    if not proxy:
-        return ""
-    scheme, separator, rest = proxy.partition("://")
-    if not separator:
-        return f"http://{proxy}"
-    known = {"http": "http", "https": "https", "socks5": "socks5h", "socks5h": "socks5h", "socks": "socks5h"}
-    known |= {"socks4": "socks4a", "socks4a": "socks4a"}
-    if scheme.lower() not in known:
-        raise SettingsError(
-            f"the proxy for {host} has the scheme {scheme!r}, which cannot be used",
-            hint=("use http://, https:// or socks5h://", "请使用 http://、https:// 或 socks5h://"),
-        )
-    return f"{known[scheme.lower()]}://{rest}"
+    routes = tuple(routes)
+    proxies = {name for route in routes if route.proxy for name in _names(route.proxy)}
+    of_ways = [pattern for pattern in patterns if pattern in ("direct", "proxy") or pattern in proxies]
+    of_places = [pattern for pattern in patterns if pattern not in of_ways]
+    return tuple(
+        route
+        for route in routes
+        if (not of_places or any(pattern in _names(route.url) for pattern in of_places))
+        and (not of_ways or any(pattern in _way_names(route) for pattern in of_ways))
+    )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host in LOOPBACK or ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name, and be it 127.example.org
+def _way_names(route: Route) -> tuple[str, ...]:
+    return ("proxy", *_names(route.proxy)) if route.proxy else ("direct",)
 
 
-def _variable(variables: Mapping[str, str], name: str) -> str:
-    return variables.get(name) or variables.get(name.upper()) or ""
-
-
-def _excluded(host: str, no_proxy: str) -> bool:
-    for entry in no_proxy.replace(",", " ").split():
-        pattern = entry.lower().lstrip("*").lstrip(".")
-        if entry == "*" or host == pattern or (pattern and host.endswith("." + pattern)):
-            return True
-    return False
+def _names(url: str) -> tuple[str, str]:
+    """The host with and without its port."""
+    return host_of(url), urlsplit(url).hostname or ""

@@ -103,6 +103,62 @@ OPTIONS = (
         help="Seconds without a byte after which a connection is closed and continued anew.",
     ),
     Option(
+        name="proxy",
+        default=(),
+        flag="--proxy",
+        personal=True,
+        help="A proxy to use beside the direct way and those of the variables; repeatable.",
+    ),
+    Option(
+        name="no_proxy",
+        default=False,
+        flag="--no-proxy",
+        help="Use no proxy, whatever the variables say.",
+    ),
+    Option(
+        name="route",
+        default=(),
+        flag="--route",
+        help="Use only routes that fit: direct, proxy, or a host of a place or proxy; repeatable.",
+    ),
+    Option(
+        name="peer",
+        default=(),
+        flag="--peer",
+        personal=True,
+        help="What `g3m share` printed on another machine: one more source for every file; repeatable.",
+    ),
+    Option(
+        name="trust_peers",
+        default=False,
+        flag="--trust-peers",
+        personal=True,
+        help="Take shards that a peer has packed, too: their digests are its word, nothing pins them.",
+    ),
+    Option(
+        name="connections",
+        default=16,
+        flag="--connections",
+        variable="G3M_CONNECTIONS",
+        least=1,
+        most=64,
+        help="At most so many connections to one host.",
+    ),
+    Option(
+        name="bwlimit",
+        default="",
+        flag="--bwlimit",
+        variable="G3M_BWLIMIT",
+        help='Bytes a second for all downloads together (8M), or a timetable ("08:00,1M 23:00,off").',
+    ),
+    Option(
+        name="max_time",
+        default="",
+        flag="--max-time",
+        variable="G3M_MAX_TIME",
+        help="Stop in good order after this time (90m, 11h30m) and exit with 10: run again to continue.",
+    ),
+    Option(
         name="recipes",
         default=(),
         help="Folders with recipes of your own.",
@@ -149,6 +205,14 @@ class Settings:
     offline: bool = False
     lang: str = ""
     stall_timeout_s: float = 30.0
+    proxy: tuple[str, ...] = field(default=(), repr=False)
+    no_proxy: bool = False
+    route: tuple[str, ...] = ()
+    peer: tuple[str, ...] = field(default=(), repr=False)
+    trust_peers: bool = False
+    connections: int = 16
+    bwlimit: str = ""
+    max_time: str = ""
     recipes: tuple[str, ...] = ()
     hub_endpoint: str = HUB_ENDPOINT
     kaggle_endpoint: str = KAGGLE_ENDPOINT
@@ -195,7 +259,8 @@ def merge(layers: Sequence[Layer]) -> Settings:
                 continue
             if layer.shared and name in known and known[name].personal:
                 raise SettingsError(
-                    f"{layer.origin}: {name}: who may see your tokens is said in your own config file only"
+                    f"{layer.origin}: {name}: who may see your tokens or your traffic "
+                    "is said in your own config file only"
                 )
             if name == "mirrors":
                 values[name] = _mirrors(value, layer.origin)

@@ -1,4 +1,4 @@
-"""Runs tasks on threads of this machine: one lane for the network, one for the disk and the cores.
+"""Runs tasks on threads of this machine: a few lanes for the network, the rest for disk and cores.
 
 Threads suffice: libcurl, digests, checksums and file reads all release the interpreter's lock. The
 caller's thread alone keeps the agenda and sees the events.
@@ -18,6 +18,8 @@ from g3m.core.plan import Task
 from g3m.runners.base import Beat, Outcome, RunTask
 
 WAIT_S = 0.2
+DOWNLOADS = 4
+"""Files at a time: where one has too little left for all connections, the next begins."""
 CORES_LIMIT = 4
 
 
@@ -25,7 +27,10 @@ def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Ite
     """Run tasks as they become ready, until none runs and none is ready."""
     reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     jobs = session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
-    with ThreadPoolExecutor(1, "g3m-network") as network, ThreadPoolExecutor(jobs, "g3m-work") as work:
+    with (
+        ThreadPoolExecutor(DOWNLOADS, "g3m-network") as network,
+        ThreadPoolExecutor(jobs, "g3m-work") as work,
+    ):
         try:
             while True:
                 if not session.stop.is_set():

@@ -1,8 +1,9 @@
 """fetch: one asset becomes verified bytes on the disk. Here is the only retry loop of the program.
 
-Only here can one resume, wait, or change the route. A download continues where its journal can prove
-it, over whichever route comes next; it gets its final name when the digest agrees. One route at a time:
-`_download` is the seam behind which an engine may use many.
+Every route is used at once: core/schedule.py says who fetches which bytes, this module carries it out,
+hands what comes to the part, and decides what becomes of a route that fails. Bytes of several places
+are mixed only under one pinned digest. An asset without one is fetched from one place at a time, from
+several connections only if its validator is a strong one. A file gets its name when its digest agrees.
 """
 
 from __future__ import annotations
@@ -10,64 +11,58 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from g3m.adapters.http import Came, Ended, Headed, Occurrence, Pool, Request
 from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
 from g3m.core.errors import (
+    Advice,
     Changed,
     DigestMismatch,
     G3MError,
     Interrupted,
+    Refused,
     Replaced,
     SourceError,
-    StorageError,
+    Throttled,
     Unreachable,
 )
-from g3m.core.events import Event, Noted, Progressed, Retrying, RouteChosen, RouteDropped, TaskFinished
+from g3m.core.events import (
+    Event,
+    Noted,
+    Progressed,
+    Retrying,
+    RouteChosen,
+    RouteDropped,
+    RoutesMeasured,
+    RouteSpeed,
+    TaskFinished,
+)
+from g3m.core.health import Health
 from g3m.core.plan import Plan, Task, asset_id
 from g3m.core.receipt import AssetReceipt
 from g3m.core.recipe import Asset
-from g3m.core.resume import Go, Wanted, check_end, decide
-from g3m.core.retry import History
+from g3m.core.resume import Answer, Go, Wanted, check_end, decide, is_page
 from g3m.core.retry import decide as decide_retry
 from g3m.core.routes import Route, candidates
-from g3m.core.secrets import host_of, mask
+from g3m.core.schedule import UNKNOWN_BYTES, Schedule, Stop, Transfer
+from g3m.core.secrets import host_of
+from g3m.core.sources import Meter, Source
+from g3m.core.spans import Spans
 from g3m.steps.find import find, part_path, present, proof, whole_path, write_receipt
+from g3m.steps.memory import recall, remember
+from g3m.steps.peers import peer_notes, peer_places
+from g3m.steps.suspects import Suspects, examine
 
-WRONG_LIMIT = 2
-"""How often a place may deliver bytes with a wrong digest: once may be the line, twice is the place."""
-
-RENEW_LIMIT = 3
+RENEW_LIMIT = 5
 """How often an unpinned file may be begun anew because the server shows another version."""
 
 TICK_S = 0.25
-
-
-@dataclass(slots=True)
-class _State:
-    """What one fetch learns on its way."""
-
-    task: Task
-    asset: Asset
-    routes: list[Route]
-    size_bytes: int | None
-    expected: tuple[Digest, ...]
-    history: dict[str, History] = field(default_factory=dict)
-    wrong: dict[str, int] = field(default_factory=dict)
-    served: bool = False
-    last_error: G3MError | None = None
-    reasons: dict[str, str] = field(default_factory=dict)
-    renewed: int = 0
-    ticked_s: float = 0.0
-
-    def wanted(self, part: Part, etag: str) -> Wanted:
-        """What the next answer must fit; a size that only a server told binds no other version."""
-        return Wanted(
-            label=self.routes[0].place,
-            offset_bytes=part.position,
-            size_bytes=self.asset.size_bytes,
-            etag=etag,
-        )
+POLL_S = 0.1
+SLOW_BYTES_PER_S = 2**18
+"""Under --bwlimit a connection more than each such share gains nothing."""
+LATER_S = 30.0
+"""When a route that failed as often as the policy allows is tried once more, while others work."""
 
 
 def fetch(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
@@ -88,183 +83,475 @@ def fetch(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
 
 def _download(task: Task, asset: Asset, session: Session) -> Generator[Event, None, AssetReceipt]:
     settings = session.settings
-    routes = candidates(asset.places, settings.endpoints, settings.mirrors, session.variables)
-    state = _State(task, asset, list(routes), asset.size_bytes, asset.digests)
+    routes = candidates(asset.places, settings.endpoints, settings.mirrors, session.ways, settings.route)
+    peers = [Route(place.url, place.way, peer=True) for place in peer_places(session, asset)]
     part = Part(part_path(session, asset), asset.digests, asset.size_bytes)
     try:
-        kept = part.restore(lambda _: session.check_stop())
-        _remember(state, part)
+        download = Download(task, asset, session, part, health=recall(session))
+        kept = part.restore()
+        yield Progressed(task=task.id, done_bytes=kept.size_bytes, total_bytes=asset.size_bytes or 0)
         if kept:
-            yield Noted(task=task.id, text=f"{kept} bytes are here from an earlier run")
-        while not (yield from _complete(state, part)):
-            yield from _attempt(state, part, session)
+            yield Noted(task=task.id, text=f"{kept.size_bytes} bytes are here from an earlier run")
+        for text in peer_notes(session):
+            yield Noted(task=task.id, text=text)
+        yield from download.run((*routes, *peers))
         receipt = AssetReceipt(
             id=asset_id(asset),
             name=asset.name,
-            size_bytes=part.position,
+            size_bytes=download.schedule.size_bytes,
             digests=part.digests(),
-            proof=proof(asset, session, served=state.served),
+            proof=proof(asset, session, served=download.served),
         )
         # First the receipt: without the file it says nothing, and with it no kill can come between.
         write_receipt(session, receipt)
-        part.finish(whole_path(session, asset))
+        part.finish(whole_path(session, asset), receipt.size_bytes)
+        remember(session, download.schedule.sources, download.suspects.liars)
     finally:
         part.close()
     return receipt
 
 
-def _remember(state: _State, part: Part) -> None:
-    """What a server had said of an unpinned file before the run was cut."""
-    if not _pinned(state.asset):
-        state.size_bytes = state.size_bytes or part.announced_bytes
-        if part.announced_digests and not state.asset.digests:
-            state.expected, state.served = tuple(map(Digest.parse, part.announced_digests)), True
+@dataclass(slots=True, eq=False)
+class Download:
+    """One asset on its way: the routes at work, and what has been learned of them."""
 
+    task: Task
+    asset: Asset
+    session: Session
+    part: Part
+    schedule: Schedule = field(init=False)
+    pool: Pool = field(init=False)
+    expected: tuple[Digest, ...] = ()
+    served: bool = False
+    """Whether the expected digests are a server's word."""
+    last_error: G3MError | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+    suspects: Suspects = field(default_factory=Suspects)
+    health: Health = field(default_factory=dict)
+    renewed: int = 0
+    ticked_s: float = 0.0
+    etag: str = ""
+    names: list[str] = field(default_factory=list)
+    """The places of the sources for journals, by rank."""
+    addresses: dict[int, str] = field(default_factory=dict)
+    """Where the redirects of a source led, by its rank."""
+    told: set[int] = field(default_factory=set)
+    asked: dict[int, int] = field(default_factory=dict)
+    """The end of the range that a transfer asked for; what it has promised may be less by now."""
 
-def _complete(state: _State, part: Part) -> Generator[Event, None, bool]:
-    """Whether every byte is here and right. Wrong bytes are thrown away and their places counted."""
-    if state.size_bytes is None or part.position != state.size_bytes:
-        return False
-    wrong = part.wrong(state.expected)
-    if wrong is None:
-        return True
-    places = list(part.places)
-    names = ", ".join(dict.fromkeys(host_of(place) for place in places))
-    label = f"the bytes from {names} have {_short(wrong[1])}, pinned is {_short(wrong[0])}"
-    state.last_error = DigestMismatch(f"{state.asset.name}: {label}")
-    for place in places:
-        state.wrong[place] = state.wrong.get(place, 0) + 1
-    _begin_anew(state, part)
-    yield Noted(task=state.task.id, text=f"{label}; fetched again")
-    for route in [route for route in state.routes if state.wrong.get(_name(route), 0) >= WRONG_LIMIT]:
-        yield from _drop(state, route, "it delivered wrong bytes twice")
-    # The next place goes first: if it has the right bytes, the culprit is known.
-    state.routes.sort(key=lambda route: state.wrong.get(_name(route), 0))
-    return False
+    @property
+    def pinned(self) -> bool:
+        """Whether one digest proves every byte, wherever it comes from."""
+        return bool(self.asset.digests) and self.asset.size_bytes is not None
 
+    def run(self, routes: Sequence[Route]) -> Iterator[Event]:
+        """Fetch and verify every byte; raises the last error, with every route's, if nobody delivers."""
+        self.expected = self.asset.digests
+        groups = [routes] if self.pinned else _one_place_each(routes, self.part.places)
+        with self.session.http.pool() as self.pool:
+            for number, group in enumerate(groups):
+                if number:
+                    self.part.restart()
+                self._begin(group)
+                while self.sources_left:
+                    yield from self._fetch_all()
+                    if self.schedule.complete and (yield from self._verified()):
+                        yield self._progress()
+                        return
+        raise self._no_route_left()
 
-def _attempt(state: _State, part: Part, session: Session) -> Iterator[Event]:
-    """Ask the first route for the rest of the file; on failure wait, or drop the route."""
-    session.check_stop()
-    if not state.routes:
-        raise _no_route_left(state)
-    route = state.routes[0]
-    before = part.position
-    try:
-        yield from _stream(state, part, route, session)
-    except (Interrupted, StorageError):
-        part.flush(_name(route))
-        raise
-    except SourceError as error:
-        part.flush(_name(route))
-        yield from _after_failure(state, part, before, error, session)
+    @property
+    def sources_left(self) -> bool:
+        """Whether there is a route to go on with, or nothing left to fetch."""
+        return self.schedule.complete or not self.schedule.hopeless
 
-
-def _after_failure(
-    state: _State, part: Part, before: int, error: SourceError, session: Session
-) -> Iterator[Event]:
-    """Begin anew, wait and try again, or drop the route."""
-    route = state.routes[0]
-    state.last_error = error
-    if isinstance(error, Replaced) and before and state.renewed < RENEW_LIMIT and not _pinned(state.asset):
-        # The file on the server is a new one, and nothing says that the old one was better.
-        yield Noted(task=state.task.id, text=f"{error.message}; begun anew")
-        state.renewed += 1
-        _begin_anew(state, part)
-        return
-    history = state.history.get(route.url, History()).after(error, part.position - before)
-    state.history[route.url] = history
-    verdict = decide_retry(session.policy, error, history, session.jitter())
-    if verdict.action == "drop":
-        yield from _drop(state, route, error.message)
-    else:
-        yield Retrying(
-            task=state.task.id, place=route.place, reason=error.message, wait_s=round(verdict.wait_s, 2)
+    def _begin(self, routes: Sequence[Route]) -> None:
+        """A new schedule over these routes, from what the part holds."""
+        now_s, limits = self.session.monotonic(), self.session.limits
+        sources = [self._source(route, rank) for rank, route in enumerate(routes)]
+        kept, size = self.part.claimed(), self.asset.size_bytes
+        if not self.pinned:
+            name = routes[0].name if routes else ""
+            self.etag = self.part.places.get(name, "")
+            if not self.etag and kept:
+                self.part.restart()
+                kept = Spans()
+            size = size or (self.part.announced_bytes if kept else None)
+            if kept and self.part.announced_digests and not self.asset.digests:
+                self.expected, self.served = tuple(map(Digest.parse, self.part.announced_digests)), True
+        self.schedule = Schedule(
+            sources,
+            size_bytes=size,
+            written=kept,
+            limits=limits,
+            now_s=now_s,
+            room=lambda source: self.pool.has_room(self._address(source)),
         )
-        session.wait(verdict.wait_s)
+        self.schedule.solo = not self.pinned
+        self.names = [route.name for route in routes]
+        self.addresses, self.told, self.asked = {}, set(), {}
 
+    def _source(self, route: Route, rank: int) -> Source:
+        """A source that begins with what is known of its route."""
+        now_s, unix_s = self.session.monotonic(), self.session.now().timestamp()
+        cap, limit = self.session.limits.connections, self.session.pace.rate_bytes_per_s
+        if limit is not None:
+            cap = min(cap, max(1, int(limit / SLOW_BYTES_PER_S)))
+        source = Source(route=route, rank=rank, cap=cap, meter=Meter(now_s))
+        if route.peer:
+            source.has = self._peer_has(route)
+        seen = self.health.get((route.place, route.way))
+        if seen is not None:
+            source.reserve = seen.liar(unix_s)
+            if seen.fresh(unix_s) and seen.connections:
+                source.first_level = max(seen.connections, 1)
+                source.rate_bytes_per_s = seen.rate_bytes_per_s / seen.connections
+        return source
 
-def _drop(state: _State, route: Route, reason: str) -> Iterator[Event]:
-    state.routes.remove(route)
-    state.reasons[f"{_name(route)} ({route.way})"] = reason
-    yield RouteDropped(task=state.task.id, place=route.place, reason=reason)
+    def _peer_has(self, route: Route) -> Spans | None:
+        """Which ranges a peer has by now; None: all."""
+        places = {place.url: place.ranges for place in peer_places(self.session, self.asset)}
+        ranges = places.get(route.url, ())
+        return None if ranges is None else Spans(ranges)
 
+    def _address(self, source: Source) -> str:
+        return self.addresses.get(source.rank, source.route.url)
 
-def _no_route_left(state: _State) -> G3MError:
-    """The last error, with what every route said."""
-    kind = type(state.last_error) if state.last_error else Unreachable
-    lines = "".join(f"\n  {route}: {reason}" for route, reason in state.reasons.items())
-    hint = state.last_error.hint if state.last_error else None
-    return kind(f"{state.asset.name}: no place delivered it{lines}", hint=hint)
+    # The loop
 
+    def _fetch_all(self) -> Iterator[Event]:
+        """Let the schedule and the network work until every byte is written, or no route is left."""
+        schedule, session = self.schedule, self.session
+        try:
+            while not schedule.complete:
+                session.check_stop()
+                schedule.forget(self.part.lost())  # before anything is handed out, or it comes twice
+                now_s = session.monotonic()
+                for move in schedule.step(now_s):
+                    if isinstance(move, Stop):
+                        yield from self._stop(move)
+                    else:
+                        self._start(move.transfer)
+                if schedule.hopeless:
+                    return
+                yield from self._keep_pace()
+                for item in self.pool.poll(POLL_S):
+                    yield from self._take(item)
+                    if self.schedule is not schedule:
+                        return  # begun anew
+                    if schedule.complete:
+                        break
+                yield from self._tick()
+        except (Interrupted, SourceError):
+            self.part.flush()
+            raise
+        finally:
+            for transfer in list(schedule.transfers.values()):
+                self._end(transfer)
 
-def _stream(state: _State, part: Part, route: Route, session: Session) -> Iterator[Event]:
-    """One request: take its bytes as long as they are what was planned."""
-    # Under a pinned digest a validator proves nothing more, and mirrors disagree about it.
-    etag = "" if _pinned(state.asset) else part.places.get(_name(route), "")
-    if part.position and not _may_continue(state, part, route, etag):
-        _begin_anew(state, part)
-    wanted = state.wanted(part, etag)
-    with session.http.open(route.url, offset_bytes=part.position, etag=etag) as response:
-        go = decide(wanted, response.answer, now=session.now())
-        if go.offset_bytes != part.position:
-            _begin_anew(state, part)
-        elif part.position and go.size_bytes not in (None, state.size_bytes):
-            raise Replaced(f"{wanted.label}: the file on the server has another size now")
-        _learn(state, go, response.answer.digests)
-        served = state.expected if state.served else ()
-        part.begin(_name(route), response.answer.etag, state.size_bytes, served)
-        yield RouteChosen(task=state.task.id, place=route.place, way=route.way, offset_bytes=part.position)
-        for data in response.chunks():
-            session.check_stop()
-            if state.size_bytes is not None and part.position + len(data) > state.size_bytes:
-                raise Changed(
-                    f"{wanted.label}: sends more than the {state.size_bytes} bytes that were announced"
+    def _keep_pace(self) -> Iterator[Event]:
+        """Leave what comes in the sockets, if it has come faster than --bwlimit allows."""
+        while (wait_s := min(self.session.pace.wait_s(), POLL_S)) > 0:
+            self.session.check_stop()
+            self.session.sleep(wait_s)
+            for transfer in self.schedule.transfers.values():
+                transfer.active_s += wait_s  # it was not listened to
+            yield from self._tick()
+
+    def _start(self, transfer: Transfer) -> None:
+        end = None if transfer.end == UNKNOWN_BYTES else transfer.end
+        self.asked[transfer.key] = transfer.end
+        transfer.address = self._address(transfer.source)
+        self.pool.start(
+            transfer.key,
+            Request(
+                url=transfer.address,
+                way=transfer.source.route.proxy,
+                start=transfer.start,
+                end=end,
+                etag=self.etag,
+                place=transfer.source.route.url,
+            ),
+        )
+
+    def _end(self, transfer: Transfer) -> None:
+        self.pool.cancel(transfer.key)
+        self.schedule.ended(transfer, self.session.monotonic())
+        self.asked.pop(transfer.key, None)
+
+    def _stop(self, move: Stop) -> Iterator[Event]:
+        self._end(move.transfer)
+        if move.silent_s:
+            host = host_of(self._address(move.transfer.source))
+            silence = f"{host}: no byte for {move.silent_s:.1f} s, connection closed"
+            yield from self._failed(move.transfer, Unreachable(silence))
+
+    def _take(self, item: Occurrence) -> Iterator[Event]:
+        """Something happened to a transfer."""
+        transfer = self.schedule.transfers.get(item.key)
+        if transfer is None:
+            return
+        try:
+            if isinstance(item, Headed):
+                yield from self._take_head(transfer, item)
+            elif isinstance(item, Came):
+                self._take_bytes(transfer, item.pieces)
+            elif isinstance(item, Ended):
+                self._end(transfer)
+                if item.error is not None:
+                    raise item.error
+                self._check_end(transfer)
+        except SourceError as error:
+            self._end(transfer)
+            yield from self._failed(transfer, error)
+
+    # Answers
+
+    def _take_head(self, transfer: Transfer, item: Headed) -> Iterator[Event]:
+        source, now_s = transfer.source, self.session.monotonic()
+        transfer.redirected = item.url != source.route.url
+        wanted = Wanted(
+            label=source.route.place,
+            offset_bytes=transfer.start,
+            size_bytes=self.asset.size_bytes,  # what was announced binds no other version
+            etag=self.etag,
+        )
+        if is_page(item.answer) and item.answer.status == 200:
+            # A login or block page is the network's doing and may go: the route rests, and is not dropped.
+            source.spent = True
+        go = decide(wanted, item.answer, now=self.session.now())
+        if transfer.redirected:
+            self.addresses[source.rank] = item.url
+        if item.answer.status == 200 and (transfer.start or transfer.end < self.schedule.size_bytes):
+            self._take_whole(transfer, item.answer)
+        if not self.pinned:
+            self._learn(transfer, item, go)
+        self.schedule.headed(transfer, now_s)
+        if source.rank not in self.told:
+            self.told.add(source.rank)
+            yield RouteChosen(
+                task=self.task.id,
+                place=source.route.place,
+                way=source.route.way,
+                offset_bytes=transfer.start,
+            )
+
+    def _take_whole(self, transfer: Transfer, answer: Answer) -> None:
+        """The server ignored the range and sends everything from the first byte."""
+        if not self.pinned and not (self.etag and answer.etag == self.etag):
+            raise Replaced(f"{transfer.source.route.place}: the file on the server has changed")
+        transfer.source.whole_only = True
+        if transfer.start:
+            raise Changed(f"{transfer.source.route.place}: sends the whole file where a range was asked for")
+        transfer.skip, transfer.end = True, self.schedule.size_bytes
+        self.asked[transfer.key] = transfer.end
+
+    def _learn(self, transfer: Transfer, item: Headed, go: Go) -> None:
+        """Take size, validator and digests of an unpinned file from its first answer."""
+        answer, schedule = item.answer, self.schedule
+        size = go.size_bytes if self.asset.size_bytes is None else self.asset.size_bytes
+        if schedule.size_bytes != UNKNOWN_BYTES and go.size_bytes not in (None, schedule.size_bytes):
+            raise Replaced(f"{transfer.source.route.place}: the file on the server has another size now")
+        if size is not None and schedule.size_bytes == UNKNOWN_BYTES:
+            schedule.size_bytes = size
+            for other in schedule.transfers.values():
+                other.end = min(other.end, size)
+            self.asked[transfer.key] = size
+        self.etag = answer.etag or (self.etag if answer.status == 206 else "")
+        if not self.asset.digests and answer.digests:
+            self.expected, self.served = answer.digests, True
+        ranges = answer.status == 206 or answer.headers.get("accept-ranges", "").lower() == "bytes"
+        schedule.solo = not (self.etag and size is not None and ranges)
+        served = self.expected if self.served else ()
+        self.part.begin(transfer.source.route.name, self.etag, size, served)
+
+    def _take_bytes(self, transfer: Transfer, pieces: list[bytes]) -> None:
+        begin, asked = transfer.position, self.asked[transfer.key]
+        size, name = sum(map(len, pieces)), self.names[transfer.source.rank]
+        fresh = self.schedule.received(transfer, size, self.session.monotonic())
+        if fresh == [(begin, begin + size)]:
+            self.part.write(transfer.key, begin, pieces, name)
+        elif fresh:
+            data = b"".join(pieces)
+            for start, end in fresh:
+                self.part.write(transfer.key, start, [data[start - begin : end - begin]], name)
+        self.session.pace.take(size)
+        if transfer.position > asked:
+            raise Changed(
+                f"{transfer.source.route.place}: sends more than the {asked} bytes that were announced"
+            )
+        # At the end of the range that it asked for the connection stays, for the next request.
+        if transfer.position < asked and self.schedule.over(transfer, fresh):
+            self._end(transfer)
+
+    def _check_end(self, transfer: Transfer) -> None:
+        """The body is over: is the file, or the range?"""
+        if transfer.end == UNKNOWN_BYTES:
+            # A body without a length: its end is all there is to know, and its digest becomes the record.
+            self.schedule.size_bytes = transfer.position
+            return
+        wanted = Wanted(label=transfer.source.route.place)
+        check_end(wanted, min(transfer.position, transfer.end), transfer.end)
+
+    # Failures
+
+    def _failed(self, transfer: Transfer, error: SourceError) -> Iterator[Event]:
+        """A transfer broke: go on at once, let its route rest, or drop it."""
+        source, now_s = transfer.source, self.session.monotonic()
+        place, way = source.route.place, source.route.way
+        self.last_error = error
+        if not self.pinned and not self.etag and self.schedule.written:
+            # Without a validator nothing says that what comes next is the same file.
+            yield from self._renew(source, error)
+            return
+        if source.whole_only and transfer.start and isinstance(error, Changed):
+            yield self._retrying(source, error.message, 0.0)
+            return  # now it is known: it is asked for the whole, when nothing else is left
+        if transfer.address != source.route.url and not transfer.fresh_bytes:
+            # A signed address has expired, or the node behind it died: the place will name another.
+            if self.addresses.get(source.rank) == transfer.address:
+                del self.addresses[source.rank]
+            if error.advice is Advice.OTHER_PLACE:
+                return
+        if isinstance(error, Replaced) and not self.pinned:
+            yield from self._renew(source, error)
+            return
+        gained = transfer.fresh_bytes
+        admitted = self.schedule.admitted(source)
+        if admitted and not gained and isinstance(error, (Throttled, Unreachable)):
+            wait_s = getattr(error, "after_s", 0.0)
+            source.refused_one_more(admitted, wait_s, now_s, said=isinstance(error, Throttled))
+            yield self._retrying(source, error.message, wait_s)
+            return
+        source.history = source.history.after(error, gained)
+        # A signed address that expired on the way to it is no refusal by the place.
+        judged = Unreachable(error.message) if transfer.redirected and isinstance(error, Refused) else error
+        verdict = decide_retry(self.session.policy, judged, source.history, self.session.jitter())
+        self.reasons[f"{source.route.name} ({way})"] = error.message
+        if verdict.action == "again":
+            if verdict.wait_s:
+                source.rest(verdict.wait_s, now_s)
+            yield self._retrying(source, error.message, verdict.wait_s)
+        elif judged.advice is Advice.OTHER_PLACE and not source.spent and not source.whole_only:
+            yield self.drop(source, error.message)
+        else:
+            source.spent = True
+            source.rest(LATER_S, now_s)
+            yield RouteDropped(task=self.task.id, place=place, way=way, reason=error.message)
+
+    def _retrying(self, source: Source, reason: str, wait_s: float) -> Retrying:
+        route = source.route
+        return Retrying(
+            task=self.task.id, place=route.place, way=route.way, reason=reason, wait_s=round(wait_s, 2)
+        )
+
+    def drop(self, source: Source, reason: str) -> RouteDropped:
+        source.dropped = reason
+        for transfer in [t for t in self.schedule.transfers.values() if t.source is source]:
+            self._end(transfer)
+        self.reasons[f"{source.route.name} ({source.route.way})"] = reason
+        return RouteDropped(task=self.task.id, place=source.route.place, way=source.route.way, reason=reason)
+
+    def _renew(self, source: Source, error: SourceError) -> Iterator[Event]:
+        """The file on the server is, or may be, a new one; nothing says that the old one was better."""
+        if self.renewed >= RENEW_LIMIT:
+            yield self.drop(source, error.message)
+            return
+        self.renewed += 1
+        yield Noted(task=self.task.id, text=f"{error.message}; begun anew")
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Throw the bytes away, and with them what the server had said of the whole."""
+        for transfer in list(self.schedule.transfers.values()):
+            self._end(transfer)
+        self.part.restart()
+        self.expected, self.served = self.asset.digests, False
+        before = self.schedule
+        self._begin([source.route for source in before.sources])
+        for source, former in zip(self.schedule.sources, before.sources, strict=True):
+            source.dropped, source.spent, source.history = former.dropped, former.spent, former.history
+
+    def _no_route_left(self) -> G3MError:
+        """The last error, with what every route said."""
+        kind = type(self.last_error) if self.last_error else Unreachable
+        lines = "".join(f"\n  {route}: {reason}" for route, reason in self.reasons.items())
+        hint = self.last_error.hint if self.last_error else None
+        return kind(f"{self.asset.name}: no place delivered it{lines}", hint=hint)
+
+    # The digest
+
+    def _verified(self) -> Generator[Event, None, bool]:
+        """Whether the digest of the file is the expected one; if not, what is doubtful is fetched anew."""
+        self.part.settle(self.session.check_stop)
+        lost = self.part.lost()
+        if lost:
+            yield Noted(
+                task=self.task.id, text=f"{len(lost)} pieces were not on the disk as recorded; fetched again"
+            )
+            self.schedule.forget(lost)
+            return False
+        wrong = self.part.wrong(self.expected)
+        if wrong is None:
+            yield from self.suspects.report(self)
+            return True
+        short = [f"{digest.algorithm} {digest.hex[:12]}…" for digest in wrong]
+        names = ", ".join(dict.fromkeys(map(host_of, self.part.bytes_of_places())))
+        text = f"the bytes from {names} have {short[1]}, pinned is {short[0]}"
+        self.last_error = DigestMismatch(f"{self.asset.name}: {text}")
+        yield Noted(task=self.task.id, text=f"{text}; looking for the culprit")
+        if not self.pinned:
+            yield from self._distrust_all()
+        else:
+            yield from examine(self)
+        return False
+
+    def _distrust_all(self) -> Iterator[Event]:
+        """Without a pinned digest there is one place, and it contradicts itself."""
+        source = self.schedule.sources[0]
+        if self.suspects.convict(source.route.name):
+            for one in self.schedule.sources:
+                yield self.drop(one, "it delivered wrong bytes twice")
+        self._begin_anew()
+
+    # What people see
+
+    def _tick(self) -> Iterator[Event]:
+        now_s = self.session.monotonic()
+        if now_s - self.ticked_s < TICK_S:
+            return
+        self.ticked_s = now_s
+        for source in self.schedule.sources:
+            if source.has is not None:
+                source.has = self._peer_has(source.route)
+            source.best_bytes_per_s = max(source.best_bytes_per_s, source.meter.rate(now_s))
+        yield self._progress()
+        yield RoutesMeasured(
+            task=self.task.id,
+            routes=tuple(
+                RouteSpeed(
+                    place=source.route.place,
+                    way=source.route.way,
+                    connections=self.schedule.connections(source),
+                    rate_bytes_per_s=round(source.meter.rate(now_s), 1),
+                    done_bytes=source.meter.total_bytes,
                 )
-            part.write(data, _name(route))
-            yield from _tick(state, part, session.monotonic())
-    if state.size_bytes is None:
-        # A body without a length: its end is all there is to know, and its digest becomes the record.
-        state.size_bytes = part.position
-    check_end(wanted, part.position, state.size_bytes)
-    part.flush(_name(route))
+                for source in self.schedule.sources
+            ),
+        )
+
+    def _progress(self) -> Progressed:
+        size = self.schedule.size_bytes
+        return Progressed(
+            task=self.task.id,
+            done_bytes=self.schedule.written.size_bytes,
+            total_bytes=0 if size == UNKNOWN_BYTES else size,
+        )
 
 
-def _begin_anew(state: _State, part: Part) -> None:
-    """Throw the bytes away, and with them what the server had said of the whole."""
-    part.restart()
-    state.size_bytes, state.expected, state.served = state.asset.size_bytes, state.asset.digests, False
-
-
-def _may_continue(state: _State, part: Part, route: Route, etag: str) -> bool:
-    """Bytes of two places are mixed only under one pinned digest; without it only the same file goes on."""
-    if _pinned(state.asset):
-        return True
-    return bool(etag) and list(part.places) == [_name(route)]
-
-
-def _short(digest: Digest) -> str:
-    return f"{digest.algorithm} {digest.hex[:12]}…"
-
-
-def _name(route: Route) -> str:
-    """The place of a route in journals and messages: its address without secrets."""
-    return mask(route.url)
-
-
-def _pinned(asset: Asset) -> bool:
-    return bool(asset.digests) and asset.size_bytes is not None
-
-
-def _learn(state: _State, go: Go, digests: Sequence[Digest]) -> None:
-    """Take size and digest from the answer where the plan has none."""
-    if state.size_bytes is None:
-        state.size_bytes = go.size_bytes
-    if not state.asset.digests and digests:
-        state.expected, state.served = tuple(digests), True
-
-
-def _tick(state: _State, part: Part, now_s: float) -> Iterator[Event]:
-    if now_s - state.ticked_s >= TICK_S or part.position == state.size_bytes:
-        state.ticked_s = now_s
-        yield Progressed(task=state.task.id, done_bytes=part.position, total_bytes=state.size_bytes or 0)
+def _one_place_each(routes: Sequence[Route], kept: dict[str, str]) -> list[list[Route]]:
+    """The routes by place; the place whose bytes are here already comes first."""
+    groups: dict[str, list[Route]] = {}
+    for route in routes:
+        groups.setdefault(route.url, []).append(route)
+    return sorted(groups.values(), key=lambda group: group[0].name not in kept)

@@ -12,7 +12,7 @@ from g3m.core.digest import Digest
 from g3m.core.errors import SourceError, Unreachable
 from g3m.core.plan import DatasetPlan, Parity, Plan, make_dataset_plan
 from g3m.core.recipe import Asset, Listing, Recipe
-from g3m.core.routes import rewrite
+from g3m.core.routes import Route, chosen, rewrite
 
 LISTING_FORMAT = 1
 
@@ -59,19 +59,27 @@ def _listed(recipe: Recipe, listing: Listing, session: Session, *, keep: bool) -
     if session.settings.offline:
         raise Unreachable(f"the listing of {listing.repository} is not here, and --offline forbids to ask")
     errors: list[SourceError] = []
-    for endpoint in rewrite(session.settings.hub_endpoint.rstrip("/") + "/", session.settings.mirrors):
+    for route in _routes(session):
         try:
-            assets = list_repository(session.http, endpoint, listing, session.check_stop)
+            assets = list_repository(session.http, route.url, route.proxy, listing, session.check_stop)
             break
         except SourceError as error:
             errors.append(error)
     else:
-        raise errors[0]
+        raise errors[0] if errors else Unreachable(f"--route leaves no way to {listing.repository}")
     if not assets:
         raise Unreachable(f"{listing.repository}: the listing holds no file that fits {listing.include!r}")
     if keep and session.store.root.is_dir():
         write_document(path, _write(assets, listing))
     return assets
+
+
+def _routes(session: Session) -> tuple[Route, ...]:
+    """Every way to the hub and to the user's mirrors of it, the preferred first."""
+    settings = session.settings
+    endpoints = rewrite(settings.hub_endpoint.rstrip("/") + "/", settings.mirrors)
+    routes = [Route(endpoint, way) for endpoint in endpoints for way in session.ways.of(endpoint)]
+    return chosen(routes, settings.route)
 
 
 def _write(assets: Sequence[Asset], listing: Listing) -> str:
