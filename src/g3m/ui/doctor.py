@@ -1,4 +1,7 @@
-"""`g3m doctor`: a block for a bug report and the first things that go wrong. It prints no secret."""
+"""`g3m doctor`: a block for a bug report, the first things that go wrong, and what the network does.
+
+It prints no secret. What the network part shows is ui/network.py.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,114 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from g3m.adapters.credentials import hub_token, kaggle_token
 from g3m.adapters.disk import Lease
 from g3m.adapters.session import Session
+from g3m.core.errors import Bilingual, G3MError, SettingsError
+from g3m.core.peers import shown
 from g3m.core.secrets import mask
 from g3m.ui.figures import count_text, size_text
-from g3m.ui.words import Speaker
+from g3m.ui.network import Report
+from g3m.ui.options import Context, load_settings
+from g3m.ui.words import WORDS, Speaker, language
+
+if TYPE_CHECKING:
+    from g3m.steps.nodes import Found
 
 _HOST = re.compile(r"[\w.:\[\]-]+")
 PACKAGES = ("click", "rich", "pillow", "pycurl", "certifi", "isal", "platformdirs", "pyarrow")
+SCHEMES = ("http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 SHOWN = ("SLURM_JOB_ID", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "TMPDIR")
 LITTLE_BYTES = 20_000_000_000
 FEW_INODES = 10_000
 
 
-def examine(session: Session, configs: Sequence[Path]) -> dict[str, Any]:
-    """The facts: versions, disk, tokens (present or not), proxies (masked), settings and their origin."""
+def open_for_doctor(flags: Mapping[str, Any], *, json: bool) -> tuple[Context, tuple[SettingsError, ...]]:
+    """A context even where a variable names an unusable proxy, and what is wrong with those variables."""
+    from g3m.adapters.session import open_session
+    from g3m.core.proxies import find_ways
+    from g3m.steps.diagnose import usable_variables
+
+    settings = load_settings(flags)
+    find_ways(settings.proxy, no_proxy=False, variables={})  # what an option says must be right
+    variables, problems = usable_variables(os.environ)
+    session = open_session(settings, variables=variables)
+    return Context(session, Speaker(language(settings.lang, os.environ)), json), problems
+
+
+def look_at_network(names: Sequence[str], context: Context, problems: Sequence[SettingsError] = ()) -> Report:
+    """Ask the hosts of the datasets over every way there is; nothing is changed and nothing is written."""
+    from g3m.steps import diagnose
+
+    session, began_s = context.session, context.session.monotonic()
+    around, locked = _look_around(session)
+    survey = diagnose.survey(names, session, around.listeners)
+    if not context.json:
+        places, ways = len(survey.places), len(survey.ways)
+        context.tell(context.speaker.say("doctor-looking", places=places, ways=ways))
+    order = {line: number for number, line in enumerate(survey.lines)}
+    findings = sorted(diagnose.examine(survey.lines, session), key=lambda finding: order[finding.line])
+    return Report(
+        survey=survey,
+        names=tuple(names) or diagnose.DEFAULT_NAMES,
+        findings=tuple(findings),
+        around=around,
+        notes=(*map(_both, (*problems, *locked)), *session.ways.notes),
+        seconds=session.monotonic() - began_s,
+        has_token=any(_tokens(session).values()),
+    )
+
+
+def _look_around(session: Session) -> tuple[Found, tuple[G3MError, ...]]:
+    """The core and the proxies of this machine, and why a core does not let us in."""
+    from g3m.steps.nodes import Found, Wish, look_around
+
+    try:
+        found = look_around(session, Wish())
+    except G3MError as error:
+        return Found(), (error,)
+    return found, (found.locked,) if found.locked is not None else ()
+
+
+def _both(error: G3MError) -> Bilingual:
+    english, chinese = (
+        WORDS["doctor-hint"][n].format(message=error.message, hint=error.hint[n]) for n in (0, 1)
+    )
+    return english, chinese
+
+
+def _tokens(session: Session) -> dict[str, bool]:
+    settings, variables, home = session.settings, session.variables, session.home
+    return {
+        "huggingface": hub_token(variables, home, settings.hub_token_hosts) is not None,
+        "kaggle": kaggle_token(variables, home, settings.kaggle_token_hosts) is not None,
+    }
+
+
+def examine(
+    session: Session, configs: Sequence[Path], variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The facts: versions, disk, tokens (present or not), proxies (masked), settings and their origin.
+
+    `variables` are the environment's as they were written, if the session got repaired ones.
+    """
     import pycurl
 
     settings, store = session.settings, session.store
+    variables = session.variables if variables is None else variables
     free = store.free()
     origins = settings.origins
     proxies = {
         name: _shown(name, value)
         for base in PROXIES
         for name in (base, base.upper())
-        if (value := session.variables.get(name))
+        if (value := variables.get(name))
     }
     return {
         "g3m": _version("g3m"),
@@ -51,19 +130,16 @@ def examine(session: Session, configs: Sequence[Path]) -> dict[str, Any]:
         "free_bytes": free.size_bytes,
         "free_inodes": free.inodes,
         "home_free_bytes": shutil.disk_usage(session.home).free if session.home.is_dir() else None,
-        "tokens": {
-            "huggingface": hub_token(session.variables, session.home, settings.hub_token_hosts) is not None,
-            "kaggle": kaggle_token(session.variables, session.home, settings.kaggle_token_hosts) is not None,
-        },
+        "tokens": _tokens(session),
         "proxies": proxies,
         "variables": {name: session.variables[name] for name in SHOWN if session.variables.get(name)},
         "config_files": [str(path) for path in configs],
         "settings": {
-            name: {"value": _plain(getattr(settings, name)), "from": origin}
+            name: {"value": _setting(name, getattr(settings, name)), "from": origin}
             for name, origin in origins.items()
         },
         "run": Lease(store.work / "lock").holder(),
-        "warnings": list(_warnings(session)),
+        "warnings": list(_warnings(session, variables)),
     }
 
 
@@ -74,7 +150,12 @@ def _shown(name: str, value: str) -> str:
     # However it is written, a login stands before the last @; what is no host behind it is not shown.
     scheme = value.partition("://")[0] if "://" in value else "http"
     host = _HOST.match(value.rpartition("@")[2].rpartition("//")[2])
-    return f"{scheme if scheme.isalnum() else 'http'}://{host.group() if host else '?'}"
+    return f"{scheme if scheme.lower() in SCHEMES else '?'}://{host.group() if host else '?'}"
+
+
+def _setting(name: str, value: Any) -> Any:
+    """A setting as JSON. The path of a peer's address is a secret."""
+    return [shown(address) for address in value] if name == "peer" else _plain(value)
 
 
 def _plain(value: Any) -> Any:
@@ -95,7 +176,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _warnings(session: Session) -> Iterator[str]:
+def _warnings(session: Session, variables: Mapping[str, str]) -> Iterator[str]:
     free = session.store.free()
     if free.size_bytes < LITTLE_BYTES:
         yield f"{session.store.root}: only {size_text(free.size_bytes)} free; `g3m plan` says what is needed"
@@ -106,7 +187,7 @@ def _warnings(session: Session) -> Iterator[str]:
         yield f"{root} lies in the home folder, which often has a small quota; --root chooses another place"
     if sys.version_info < (3, 11):
         yield "this Python gets no security fixes any more; g3m works with it, a newer one is safer"
-    for name, value in session.variables.items():
+    for name, value in variables.items():
         if name.lower() in PROXIES[:3] and value.startswith(("socks4://", "socks://")):
             yield f"{name} has an unusual scheme; write socks5h://HOST:PORT"
 
