@@ -32,7 +32,8 @@ class AssetReceipt:
 
     `proof` says against what: `recipe` or `hub` (a digest pinned before the download), `mirror` (the same,
     listed by a mirror of the hub), `server` (a digest that came with the answer), `first use` (nothing to
-    compare with: ours is recorded), or `folder` (an unpacked copy stands in; its members are checked).
+    compare with: ours is recorded), `peer` (a shard that a peer packed: its own word), or `folder` (an
+    unpacked copy stands in; its members are checked).
     """
 
     id: str

@@ -13,6 +13,7 @@ from g3m.core.receipt import Manifest
 from g3m.core.settings import Layer, Settings, from_variables, merge
 from g3m.runners.base import Summary, drive
 from g3m.runners.local import run_local
+from g3m.steps.borrow import borrow
 from g3m.steps.check import Finding, broken, check, forget, manifests, unreadable
 from g3m.steps.resolve import resolve
 
@@ -65,8 +66,15 @@ def get(
 def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> Summary:
     """`get` within an open session."""
     session.recipes.expand(datasets)  # a mistyped name must not leave folders behind
+    if session.http.problem is not None and not session.settings.offline:
+        raise session.http.problem
     session.store.prepare()
-    return drive(resolve(datasets, session), session, run_local, sinks)
+
+    def note(text: str) -> None:
+        for sink in sinks:
+            sink(Noted(text=text))
+
+    return drive(borrow(resolve(datasets, session), session, note), session, run_local, sinks)
 
 
 def verify(

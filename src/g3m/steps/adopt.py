@@ -32,6 +32,7 @@ from g3m.steps.pack import Packed, finish_shard, making_path
 FIELD_OF = {"jpg": "jpg", "jpeg": "jpg", "png": "jpg", "webp": "jpg", "json": "json", "txt": "txt"}
 """The field of the layout that a member's extension stands for; other members are left alone."""
 
+NO_PEER = ("run again without --peer", "请去掉 --peer 后重新运行")
 _HEAD_BYTES = 64
 TICK_SAMPLES = 512
 
@@ -75,6 +76,8 @@ def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
             if number % TICK_SAMPLES == 0:
                 yield Progressed(task=task.id, done_bytes=number)
         part = making_path(task, session)
+        if receipt.proof == "peer":
+            _check_borrowed(asset.name, survey)
         if survey.clean:
             packed, summary = _take_over(path, receipt, part, survey)
         else:
@@ -85,6 +88,14 @@ def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     yield finish_shard(task, dataset, part, summary, packed, session)
     if not receipt.path:
         path.unlink(missing_ok=True)
+
+
+def _check_borrowed(name: str, survey: _Survey) -> None:
+    """A shard that g3m packed is never in need of repair, so this one is something else."""
+    if not survey.clean:
+        count = len(survey.rejected)
+        raise BadArchive(f"{name}: the peer's shard holds {count} unusable members", hint=NO_PEER)
+    survey.notes["from_peer"] = 1
 
 
 def _groups(items: Iterable[Member | Refusal], survey: _Survey) -> Iterator[_Group]:

@@ -88,6 +88,20 @@ def check_rejected(
         raise TooManyRejected(f"{head} ({words}); all are listed in {path}")
 
 
+def borrowed_path(session: Session, dataset: str) -> Path:
+    """Where the list of what a peer left out lies, if the peer packed the dataset."""
+    return session.store.plan(f"{dataset}.peer-rejected.jsonl")
+
+
+def read_rejected(text: str) -> tuple[Rejected, ...]:
+    """The samples in a list of `rejected_lines`; ValueError if it is none."""
+    try:
+        rows = [json.loads(line) for line in text.splitlines()]
+        return tuple((str(row["key"]), str(row["reason"]), str(row["detail"])) for row in rows)
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
 def rejected_lines(rejected: Sequence[Rejected]) -> str:
     """The list of rejected samples as JSON lines."""
     rows = ({"key": key, "reason": reason, "detail": detail} for key, reason, detail in rejected)

@@ -185,6 +185,8 @@ def _holds_anything(folder: Path) -> bool:
 
 def proof(asset: Asset, session: Session, *, served: bool = False) -> str:
     """What an asset's digest was compared with; see AssetReceipt."""
+    if not asset.places:
+        return "peer"
     if not asset.digests:
         return "server" if served else "first use"
     if not asset.places[0].startswith("hub://"):

@@ -35,7 +35,14 @@ from g3m.core.receipt import (
 )
 from g3m.core.receipt import manifest as parse_manifest
 from g3m.core.samples import REASONS
-from g3m.steps.arrangement import asset_receipts, check_rejected, read_arrangement, rejected_lines
+from g3m.steps.arrangement import (
+    asset_receipts,
+    borrowed_path,
+    check_rejected,
+    read_arrangement,
+    read_rejected,
+    rejected_lines,
+)
 from g3m.steps.find import whole_path
 from g3m.steps.pack import index_path, read_shard_receipt, shard_path
 
@@ -90,7 +97,7 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     receipts = _receipts(dataset, session)
     arranged = read_arrangement(dataset, session)
     rejected = (
-        *(arranged.rejected if arranged else ()),
+        *(arranged.rejected if arranged else _peer_rejected(dataset, receipts, session)),
         *(r for receipt in receipts for r in receipt.rejected),
     )
     made = _manifest(dataset, receipts, rejected, session, form=arranged.form if arranged else "")
@@ -119,6 +126,20 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         samples=made.samples,
         size_bytes=made.size_bytes,
     )
+
+
+def _peer_rejected(
+    dataset: DatasetPlan, receipts: Sequence[ShardReceipt], session: Session
+) -> tuple[Rejected, ...]:
+    """What was left out where the shards were packed, if that was not here."""
+    if not any("from_peer" in receipt.notes for receipt in receipts):
+        return ()
+    try:
+        return read_rejected(read_document(borrowed_path(session, dataset.name)) or "")
+    except ValueError as error:
+        raise ContentError(
+            f"{dataset.name}: the peer's list of what it left out is damaged ({error})"
+        ) from None
 
 
 def _receipts(dataset: DatasetPlan, session: Session) -> list[ShardReceipt]:
@@ -210,6 +231,9 @@ def _card(dataset: DatasetPlan, made: Manifest) -> str:
     ]
     if made.expected_samples is not None:
         lines += ["", f"The source states {made.expected_samples}: {made.expected_source}."]
+    borrowed = made.notes.get("from_peer", 0)
+    if borrowed:
+        lines += ["", f"{borrowed} of the shards were packed on another machine and taken on its word."]
     lines += [
         "",
         f"Homepage: {recipe.homepage}",
