@@ -16,6 +16,8 @@ from g3m.core.events import (
     Retrying,
     RouteChosen,
     RouteDropped,
+    RoutesMeasured,
+    RouteSpeed,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -23,7 +25,7 @@ from g3m.core.events import (
     TasksAdded,
     TaskStarted,
 )
-from g3m.core.tally import RATE_WINDOW_S, Snapshot, fold
+from g3m.core.tally import FAILED_SHOWN, RATE_WINDOW_S, Failures, Snapshot, fold
 
 START = RunStarted(datasets=("toy",), tasks=4, total_bytes=1000, present_bytes=100)
 sizes = st.integers(0, 500)
@@ -31,7 +33,22 @@ names = st.sampled_from(["a", "b", "c"])
 kinds = st.sampled_from(["fetch", "fetch", "arrange", "pack", "adopt", "publish"])
 events = st.one_of(
     st.builds(TaskStarted, task=names, kind=kinds, dataset=st.just("toy"), total_bytes=sizes),
-    st.builds(RouteChosen, task=names, place=st.just("host"), offset_bytes=sizes),
+    st.builds(RouteChosen, task=names, place=st.sampled_from(["host", "other"])),
+    st.builds(
+        RoutesMeasured,
+        task=names,
+        routes=st.lists(
+            st.builds(
+                RouteSpeed,
+                place=st.sampled_from(["host", "other"]),
+                way=st.sampled_from(["direct", "proxy p:1"]),
+                connections=st.integers(0, 9),
+                rate_bytes_per_s=st.integers(0, 9).map(float),
+                done_bytes=sizes,
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
     st.builds(Progressed, task=names, done_bytes=sizes, total_bytes=sizes),
     st.builds(Progressed, task=names, done_bytes=sizes),
     st.builds(Retrying, task=names, place=st.just("host"), reason=st.just("reset"), wait_s=st.just(1.0)),
@@ -73,6 +90,12 @@ def finished(task: str = "a", kind: str = "fetch", size_bytes: int = 900, **more
     return TaskFinished(task=task, kind=kind, dataset="toy", size_bytes=size_bytes, **more)  # type: ignore[arg-type]
 
 
+def speed(
+    place: str, rate: float = 0.0, done: int = 0, way: str = "direct", connections: int = 1
+) -> RouteSpeed:
+    return RouteSpeed(place=place, way=way, connections=connections, rate_bytes_per_s=rate, done_bytes=done)
+
+
 def failed(task: str = "a") -> TaskFailed:
     return TaskFailed(task=task, kind="fetch", dataset="toy", code="G3M-E510", reason="reset")
 
@@ -87,8 +110,6 @@ def test_done_bytes_never_exceed_what_was_reported(stream: list[Event]) -> None:
         snapshot = fold(snapshot, event, float(number))
         if isinstance(event, Progressed):
             highest[event.task] = max(highest.get(event.task, 0), event.done_bytes)
-        elif isinstance(event, RouteChosen):
-            highest[event.task] = max(highest.get(event.task, 0), event.offset_bytes)
         elif isinstance(event, TaskFinished) and event.kind == "fetch":
             fetched += event.size_bytes
         flowing = sum(highest.get(task, 0) for task, at in snapshot.running.items() if at.kind == "fetch")
@@ -108,7 +129,9 @@ def test_the_counts_are_those_of_the_facts(stream: list[Event]) -> None:
     assert snapshot.samples == sum(event.samples for event in made)
     assert sum(snapshot.rejected.values()) == sum(sum(event.rejected.values()) for event in done)
     last = {e.task: e for e in stream if isinstance(e, (TaskFinished, TaskFailed))}
-    assert set(snapshot.failed) == {task for task, event in last.items() if isinstance(event, TaskFailed)}
+    failures = {task for task, event in last.items() if isinstance(event, TaskFailed)}
+    assert {task for task in "abc" if task in snapshot.failed} == set(snapshot.failed.latest) == failures
+    assert snapshot.failed.count == len(failures)
     ends = {e.task: e for e in stream if isinstance(e, (TaskStarted, TaskFinished, TaskFailed))}
     assert set(snapshot.running) == {task for task, event in ends.items() if isinstance(event, TaskStarted)}
 
@@ -118,12 +141,17 @@ def test_the_last_tick_is_enough(stream: list[Event]) -> None:
     """Ticks may be merged: dropping every tick that another of the same task follows leaves the same state."""
     merged = []
     for event, following in zip(stream, [*stream, None][1:], strict=True):
-        tick = isinstance(event, Progressed) and isinstance(following, Progressed)
+        tick = isinstance(event, (Progressed, RoutesMeasured)) and type(event) is type(following)
         same = tick and following is not None and event.task == following.task
         if not same or (isinstance(event, Progressed) and event.total_bytes):
             merged.append(event)
     one, two = state(stream), state(merged)
-    assert replace(one, marks=(), now_s=0) == replace(two, marks=(), now_s=0)
+    assert timeless(one) == timeless(two)
+
+
+def timeless(snapshot: Snapshot) -> Snapshot:
+    """Without what only the speed is made of: bytes that were thrown away count for it if a tick told of them."""
+    return replace(snapshot, marks=(), now_s=0, arrived_bytes=0)
 
 
 @given(st.lists(events, max_size=10), events)
@@ -131,7 +159,10 @@ def test_folding_changes_no_earlier_state(stream: list[Event], event: Event) -> 
     """A snapshot that a view still holds is not altered by later events."""
     before = state(stream)
     held = replace(
-        before, failed=dict(before.failed), running=dict(before.running), rejected=dict(before.rejected)
+        before,
+        failed=replace(before.failed, latest=dict(before.failed.latest)),
+        running=dict(before.running),
+        rejected=dict(before.rejected),
     )
     fold(before, event, 99.0)
     assert before == held
@@ -150,12 +181,13 @@ def test_a_download_is_followed_from_start_to_end() -> None:
     """Bytes grow from the part that was there, over ticks, to the whole, and are never counted twice."""
     stream: list[Event] = [
         fetching(),
-        RouteChosen(task="a", place="host", way="proxy p:1", offset_bytes=200),
+        Progressed(task="a", done_bytes=200),
+        RouteChosen(task="a", place="host", way="proxy p:1"),
         Progressed(task="a", done_bytes=500),
         finished(),
     ]
-    assert [state(stream[:count]).done_bytes for count in range(5)] == [100, 100, 300, 600, 1000]
-    running = state(stream[:3]).running["a"]
+    assert [state(stream[:count]).done_bytes for count in range(6)] == [100, 100, 300, 300, 600, 1000]
+    running = state(stream[:4]).running["a"]
     assert (running.place, running.way, running.done_bytes, running.total_bytes) == (
         "host",
         "proxy p:1",
@@ -184,11 +216,12 @@ def test_only_fetched_bytes_count_as_fetched(kind: str) -> None:
 def test_a_failed_task_that_finishes_later_is_cleared() -> None:
     """The second pass heals: a failed task shows as failed until it is done, and then no more."""
     stream: list[Event] = [fetching(), failed()]
-    assert state(stream).failed == {"a": "reset"}
+    assert state(stream).failed.latest == {"a": "reset"}
     assert state(stream).running == {}
-    assert state([*stream, fetching()]).failed == {"a": "reset"}
-    assert state([*stream, fetching(), finished()]).failed == {}
-    assert state([*stream, fetching("b"), finished("b")]).failed == {"a": "reset"}
+    assert state([*stream, fetching()]).failed.latest == {"a": "reset"}
+    assert state([*stream, fetching(), finished()]).failed == Failures()
+    assert state([*stream, fetching("b"), finished("b")]).failed.latest == {"a": "reset"}
+    assert state([*stream, fetching(), failed()]).failed.count == 1
 
 
 def test_the_bytes_of_a_failed_download_are_not_claimed() -> None:
@@ -216,7 +249,8 @@ def test_trouble_shows_the_last_of_it() -> None:
     "event",
     [
         Progressed(task="x", done_bytes=5),
-        RouteChosen(task="x", place="h", offset_bytes=5),
+        RouteChosen(task="x", place="h"),
+        RoutesMeasured(task="x", routes=(speed("h"),)),
         Retrying(task="x", place="h", reason="r", wait_s=0.0),
         RouteDropped(task="x", place="h", reason="r"),
     ],
@@ -235,29 +269,227 @@ def test_the_end_of_a_run_keeps_what_it_reached() -> None:
     )
     assert end.over
     assert set(end.running) == {"b"}
-    assert end.failed == {"a": "reset"}
+    assert end.failed.latest == {"a": "reset"}
     assert not state([fetching()]).over
 
 
+# --- speed ----------------------------------------------------------------------------------------------------------
+
+
+def begun(*tasks: str, kept: int = 0, at_s: float = 0.0) -> Snapshot:
+    """A run with downloads that have said where they begin."""
+    snapshot = fold(Snapshot(), replace(START, total_bytes=10**9), at_s)
+    for task in tasks:
+        snapshot = fold(snapshot, fetching(task, total_bytes=10**8), at_s)
+        snapshot = fold(snapshot, Progressed(task=task, done_bytes=kept), at_s)
+    return snapshot
+
+
 def test_the_rate_is_that_of_the_last_twenty_seconds() -> None:
-    """A slow beginning is forgotten: only marks inside the window count for speed and remaining time."""
-    snapshot = fold(
-        fold(Snapshot(), replace(START, total_bytes=100_000), 0.0), fetching(total_bytes=10**5), 0.0
-    )
+    """A slow beginning is forgotten: only the window counts for speed and remaining time."""
+    snapshot = begun("a")
     for second in range(1, 61):
         done = second if second <= 30 else 30 + 100 * (second - 30)
         snapshot = fold(snapshot, Progressed(task="a", done_bytes=done), float(second))
     assert snapshot.rate_bytes_per_s == pytest.approx(100.0)
-    assert snapshot.remaining_s == pytest.approx((100_000 - 100 - 3030) / 100)
+    assert snapshot.remaining_s == pytest.approx((10**9 - 100 - 3030) / 100)
     assert all(snapshot.now_s - at_s <= RATE_WINDOW_S for at_s, _ in snapshot.marks)
     assert (snapshot.started_s, snapshot.now_s) == (0.0, 60.0)
 
 
 def test_a_rate_needs_two_moments() -> None:
-    """One mark, equal times or bytes that were thrown away give no speed and no remaining time."""
-    one = state([fetching(), Progressed(task="a", done_bytes=5)])
-    assert (one.rate_bytes_per_s, one.remaining_s) == (0.0, None)
-    same = fold(one, Progressed(task="a", done_bytes=50), one.now_s)
+    """At the moment of the first byte there is no speed and no remaining time."""
+    snapshot = begun("a")
+    assert (snapshot.rate_bytes_per_s, snapshot.remaining_s) == (0.0, None)
+    same = fold(snapshot, Progressed(task="a", done_bytes=50), snapshot.now_s)
     assert (same.rate_bytes_per_s, same.remaining_s) == (0.0, None)
-    back = fold(one, RouteChosen(task="a", place="other"), one.now_s + 1)
-    assert (back.rate_bytes_per_s, back.remaining_s) == (0.0, None)
+    assert replace(same, now_s=1.0).rate_bytes_per_s == 50.0
+
+
+def test_four_downloads_at_once_are_added_up() -> None:
+    """Each task ticks for itself, in any order; the speed is that of all together."""
+    snapshot = begun("a", "b", "c", "d", kept=1000)
+    for step in range(1, 121):
+        for number, task in enumerate("abcd", 1):
+            done = 1000 + step * 25 * number
+            snapshot = fold(snapshot, Progressed(task=task, done_bytes=done), step / 4 + number / 100)
+    assert snapshot.rate_bytes_per_s == pytest.approx(1000.0, rel=0.02)
+    assert snapshot.done_bytes == 100 + 4000 + 120 * 25 * 10
+
+
+def test_what_was_kept_is_no_speed() -> None:
+    """A resumed download brings its kept bytes at once; the speed of another beside it goes on as it was."""
+    snapshot = begun("a")
+    for second in range(1, 11):
+        snapshot = fold(snapshot, Progressed(task="a", done_bytes=100 * second), float(second))
+    before = snapshot.rate_bytes_per_s
+    snapshot = fold(snapshot, fetching("b", total_bytes=10**8), 10.0)
+    snapshot = fold(snapshot, Progressed(task="b", done_bytes=50_000_000), 10.0)
+    assert snapshot.rate_bytes_per_s == before == 100.0
+    assert snapshot.done_bytes == 100 + 1000 + 50_000_000
+    snapshot = fold(snapshot, RouteChosen(task="b", place="host"), 10.0)
+    snapshot = fold(snapshot, Progressed(task="b", done_bytes=50_000_110), 11.0)
+    assert snapshot.rate_bytes_per_s == pytest.approx(1110 / 11)
+
+
+def test_reading_what_was_kept_is_no_slowness() -> None:
+    """Minutes may pass until the kept bytes are read again: the speed is measured from there."""
+    snapshot = fold(fold(Snapshot(), START, 0.0), fetching(), 0.0)
+    snapshot = fold(snapshot, Progressed(task="a", done_bytes=300), 15.0)
+    snapshot = fold(snapshot, Progressed(task="a", done_bytes=400), 16.0)
+    assert snapshot.rate_bytes_per_s == 100.0
+
+
+def test_a_time_without_downloads_is_no_slowness() -> None:
+    """After ten seconds of packing alone the next download shows its own speed."""
+    snapshot = fold(begun("a"), finished("a", size_bytes=0), 1.0)
+    snapshot = fold(snapshot, fetching("b"), 11.0)
+    snapshot = fold(snapshot, Progressed(task="b", done_bytes=0), 11.0)
+    snapshot = fold(snapshot, Progressed(task="b", done_bytes=70), 12.0)
+    assert snapshot.rate_bytes_per_s == 70.0
+
+
+def test_choosing_routes_again_and_again_changes_no_speed() -> None:
+    """Every range of a file may come over another route: that is news of the route and not of the bytes."""
+    snapshot = begun("a")
+    for second in range(1, 31):
+        snapshot = fold(snapshot, RouteChosen(task="a", place=f"host{second % 3}"), second - 0.5)
+        snapshot = fold(snapshot, RoutesMeasured(task="a", routes=(speed("host", 5.0, 7),)), second - 0.2)
+        snapshot = fold(snapshot, Progressed(task="a", done_bytes=100 * second), float(second))
+    assert snapshot.rate_bytes_per_s == pytest.approx(100.0)
+    assert snapshot.running["a"].done_bytes == 3000
+
+
+def test_bytes_thrown_away_leave_no_negative_speed() -> None:
+    """After a wrong digest a file begins anew: its bytes are gone, the line was as fast as before."""
+    snapshot = begun("a")
+    for second in range(1, 21):
+        done = 100 * second if second <= 10 else 100 * (second - 10)
+        snapshot = fold(snapshot, Progressed(task="a", done_bytes=done), float(second))
+        assert 90 <= snapshot.rate_bytes_per_s <= 100
+    assert snapshot.done_bytes == 1100
+
+
+def test_a_line_that_is_silent_has_no_speed() -> None:
+    """Without bytes the speed falls, and after the window it is nothing, whatever else happens."""
+    snapshot = fold(begun("a"), Progressed(task="a", done_bytes=1000), 1.0)
+    rates = [replace(snapshot, now_s=now_s).rate_bytes_per_s for now_s in (1.0, 5.0, 20.0, 21.5)]
+    assert rates == [1000.0, 200.0, 50.0, 0.0]
+    later = fold(snapshot, Noted(text="still here"), 60.0)
+    assert (later.rate_bytes_per_s, later.remaining_s) == (0.0, None)
+
+
+def test_small_files_that_never_tick_have_a_speed() -> None:
+    """Files that are done between two ticks count when they are done; copies that lay here do not."""
+    snapshot = begun()
+    for number in range(1, 101):
+        name = f"fetch/{number}"
+        snapshot = fold(snapshot, fetching(name, total_bytes=50), number / 10)
+        snapshot = fold(snapshot, RouteChosen(task=name, place="host"), number / 10)
+        snapshot = fold(snapshot, finished(name, size_bytes=50), number / 10 + 0.1)
+    assert snapshot.arrived_bytes == 5000
+    snapshot = fold(snapshot, fetching("copy", total_bytes=10**9), snapshot.now_s)
+    snapshot = fold(snapshot, finished("copy", size_bytes=10**9), snapshot.now_s)
+    assert snapshot.arrived_bytes == 5000
+
+
+def test_packing_is_no_speed() -> None:
+    """Samples are counted by the same ticks and are no bytes."""
+    snapshot = fold(begun("a"), TaskStarted(task="p", kind="pack", dataset="toy"), 0.0)
+    for second in range(1, 5):
+        snapshot = fold(snapshot, Progressed(task="p", done_bytes=1000 * second), float(second))
+    assert snapshot.rate_bytes_per_s == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(-100.0, 100.0), st.integers(0, 10**6)), max_size=30))
+def test_a_clock_that_jumps_gives_no_wild_speed(steps: list[tuple[float, int]]) -> None:
+    """Whatever the clock of another machine does, the speed is a number and not below zero."""
+    snapshot, now_s, done = begun("a"), 0.0, 0
+    for step_s, more in steps:
+        now_s, done = now_s + step_s, done + more
+        snapshot = fold(snapshot, Progressed(task="a", done_bytes=done), now_s)
+        assert 0.0 <= snapshot.rate_bytes_per_s <= snapshot.arrived_bytes / 0.2
+
+
+# --- routes ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_tick_of_the_routes_holds() -> None:
+    """Each tick of a task replaces the one before; other tasks keep theirs; with the task its routes go."""
+    stream: list[Event] = [
+        fetching(),
+        fetching("b"),
+        RoutesMeasured(task="a", routes=(speed("one", 10.0), speed("two", 20.0))),
+        RoutesMeasured(task="b", routes=(speed("one", 5.0),)),
+        RoutesMeasured(task="a", routes=(speed("two", 30.0),)),
+    ]
+    snapshot = state(stream)
+    assert snapshot.running["a"].routes == (speed("two", 30.0),)
+    assert snapshot.running["b"].routes == (speed("one", 5.0),)
+    assert [route.place for route in state([*stream, finished("a")]).routes] == ["one"]
+
+
+def test_the_routes_of_all_downloads_are_added_up_the_fastest_first() -> None:
+    """A place over two ways is two routes; the same route of two downloads is one with their sum."""
+    stream: list[Event] = [
+        fetching(),
+        fetching("b"),
+        RoutesMeasured(task="a", routes=(speed("s3", 10.0, 100), speed("s3", 60.0, 300, "proxy p:1"))),
+        RoutesMeasured(task="b", routes=(speed("s3", 15.0, 50, connections=3), speed("hub", 25.0, 9))),
+    ]
+    assert state(stream).routes == (
+        speed("s3", 60.0, 300, "proxy p:1"),
+        speed("s3", 25.0, 150, connections=4),
+        speed("hub", 25.0, 9),
+    )
+
+
+# --- days and thousands ---------------------------------------------------------------------------------------------
+
+
+def size_of(snapshot: Snapshot) -> int:
+    """How many values a state holds, the names of failed tasks left aside."""
+    failures = snapshot.failed
+    return len(snapshot.marks) + len(snapshot.running) + len(snapshot.rejected) + len(failures.latest)
+
+
+def test_a_state_stays_small_over_days() -> None:
+    """Ten ticks a second for hours, and thousands of files: never more than the marks of one window."""
+    snapshot, largest = begun("a", "b"), 0
+    for step in range(1, 20_001):
+        task = "ab"[step % 2]
+        snapshot = fold(snapshot, Progressed(task=task, done_bytes=step * 10), step / 10)
+        largest = max(largest, size_of(snapshot))
+    assert largest <= 60
+    assert snapshot.rate_bytes_per_s == pytest.approx(200.0, rel=0.05)
+
+
+def test_thousands_of_failures_are_counted_and_few_are_shown() -> None:
+    """Ten thousand tasks fail, in the second pass half of them are done: the count is right, the list is short."""
+    snapshot = begun()
+    for number in range(10_000):
+        snapshot = fold(snapshot, fetching(f"fetch/{number}"), 1.0)
+        snapshot = fold(snapshot, failed(f"fetch/{number}"), 1.0)
+    assert snapshot.failed.count == 10_000
+    assert list(snapshot.failed.latest) == [
+        f"fetch/{number}" for number in range(10_000 - FAILED_SHOWN, 10_000)
+    ]
+    for number in range(0, 10_000, 2):
+        snapshot = fold(snapshot, fetching(f"fetch/{number}"), 2.0)
+        snapshot = fold(snapshot, finished(f"fetch/{number}"), 2.0)
+    assert snapshot.failed.count == 5000
+    assert len(snapshot.failed.latest) == FAILED_SHOWN // 2
+    assert "fetch/1" in snapshot.failed
+    assert "fetch/2" not in snapshot.failed
+
+
+def test_one_more_failure_copies_few_names() -> None:
+    """What an event costs does not grow with the number of tasks: of all names one small set is made anew."""
+    snapshot = begun()
+    for number in range(10_000):
+        snapshot = fold(snapshot, failed(f"fetch/{number}"), 1.0)
+    after = fold(snapshot, failed("one more"), 1.0)
+    pairs = zip(snapshot.failed.sets, after.failed.sets, strict=True)
+    anew = [after for before, after in pairs if before is not after]
+    assert len(anew) == 1
+    assert len(anew[0]) < 1000

@@ -111,8 +111,9 @@ def test_the_demo_shows_what_it_promises(watched: tuple[Path, subprocess.Complet
     _, done = watched
     assert (done.returncode, done.stderr) == (0, "")
     for word in (
-        "resumed at byte",
-        "fetched again",
+        "the connection ended before the file did; going on",
+        "looking for the culprit",
+        "1 wrong byte, the first at",
         "again in 1 s",
         "nothing to do, 0 requests",
         "coco_valid/00000.tar: digest",
@@ -134,7 +135,7 @@ def test_the_demo_talks_to_this_machine_alone(watched: tuple[Path, subprocess.Co
     """Every connection, Python's and libcurl's, is to loopback, and no other name is ever looked up."""
     folder, _ = watched
     seen, names = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
-    assert len(seen) >= 20
+    assert len(seen) >= 5
     assert {address for _, address in seen} <= {"127.0.0.1", "::1"}
     assert set(names) <= {"127.0.0.1", "localhost", "::1"}
 

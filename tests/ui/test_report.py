@@ -100,7 +100,7 @@ def test_the_snapshots_are_those_that_are_compared(request: pytest.FixtureReques
     kept = {path.stem for path in (Path(__file__).parent / "snapshots").iterdir()}
     both = {
         f"{name}-{lang}"
-        for name in ("list", "plan", "status", "verify", "verify-damaged")
+        for name in ("list", "plan", "status", "status-at-work", "verify", "verify-damaged", "doctor-network")
         for lang in ("en", "zh")
     }
     assert kept == both | {f"info-{name}" for name in BUILT_IN} | {"info-coco_valid-zh"}
@@ -159,8 +159,8 @@ def test_a_plan_knows_a_begun_download(empty: Session) -> None:
     part = Part(part_path(empty, asset), asset.digests, asset.size_bytes)
     part.restore()
     part.begin("host", "", asset.size_bytes)
-    part.write(b"x" * 600_000, "host")
-    part.flush("host")
+    part.write(0, 0, [b"x" * 600_000], "host")
+    part.flush()
     part.close()
     shown = text(report.plan_lines(plan, empty, Speaker("en")))
     total = sum(one.size_bytes or 0 for one in plan.datasets[0].assets)

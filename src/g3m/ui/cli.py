@@ -6,10 +6,9 @@ commands, so that `g3m --help` answers at once.
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +17,19 @@ import click
 from g3m import __version__
 from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
 from g3m.core.recipe import suggest
-from g3m.ui.options import Context, config_files, load_settings, open_context, setting_flags
+from g3m.ui.options import (
+    Context,
+    config_files,
+    json_flag,
+    load_settings,
+    open_context,
+    print_json,
+    print_lines,
+    quiet_flag,
+    setting_flags,
+)
+from g3m.ui.proxy import proxy
+from g3m.ui.share import import_, share, write_list
 from g3m.ui.watch import watched
 from g3m.ui.words import Speaker, language, printable
 
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
     from g3m.core.receipt import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-OUTPUT_SCHEMA = 1
 EXAMPLES = """\b
 Examples:
   g3m demo                           see the whole way on this machine, offline
@@ -36,7 +46,8 @@ Examples:
   g3m get coco --from /nas/coco      use what the lab already has
 \b
 Exit codes: 0 done, 1 error, 2 usage, 3 partial, 4 sign-in or terms, 5 network,
-6 disk, 7 verification failed, 130, 138 or 143 stopped by a signal (run again)."""
+6 disk, 7 verification failed, 10 time is up, 130, 138 or 143 stopped by a
+signal (after the last four: run it again)."""
 
 PICTURES_HINT = (
     "the shards are whole: these pictures came so from the source; leave them out when you train",
@@ -44,10 +55,6 @@ PICTURES_HINT = (
 )
 """A picture that never decoded cannot be repaired, so `--repair` would be the wrong advice."""
 
-json_flag = click.option(
-    "--json", "json", is_flag=True, help="Print JSON on stdout; its schema is versioned."
-)
-quiet_flag = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no messages.")
 names_argument = click.argument("names", nargs=-1, required=True, metavar="DATASET...")
 
 
@@ -103,7 +110,7 @@ def _show_error(error: G3MError) -> None:
             "hint": error.hint[0],
             "exit_code": error.exit_code,
         }
-        _print_json({"error": body})
+        print_json({"error": body})
     if not isinstance(error, Interrupted):
         click.echo(speaker.error(error), err=True)
 
@@ -117,15 +124,6 @@ def _wanted_language() -> str:
         return load_settings({"lang": flag or None}).lang
     except G3MError:
         return ""
-
-
-def _print_json(body: dict[str, Any]) -> None:
-    click.echo(jsonlib.dumps({"schema": OUTPUT_SCHEMA, **body}, ensure_ascii=True))
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(printable(line))
 
 
 @cli.command()
@@ -152,9 +150,9 @@ def list_(json: bool, **flags: Any) -> None:
     context = open_context(flags, json=json)
     if json:
         groups = {name: list(members) for name, members in context.session.recipes.groups.items()}
-        _print_json({"datasets": report.list_rows(context.session), "groups": groups})
+        print_json({"datasets": report.list_rows(context.session), "groups": groups})
     else:
-        _print_lines(report.list_lines(context.session, context.speaker))
+        print_lines(report.list_lines(context.session, context.speaker))
 
 
 @cli.command()
@@ -168,20 +166,32 @@ def info(names: tuple[str, ...], json: bool, **flags: Any) -> None:
     context = open_context(flags, json=json)
     recipes = context.session.recipes.expand(names)
     if json:
-        _print_json({"datasets": [report.info(recipe, context.session) for recipe in recipes]})
+        print_json({"datasets": [report.info(recipe, context.session) for recipe in recipes]})
     else:
         for recipe in recipes:
-            _print_lines(report.info_lines(recipe, context.session, context.speaker))
+            print_lines(report.info_lines(recipe, context.session, context.speaker))
 
 
 @cli.command()
 @names_argument
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["metalink", "aria2", "curl"]),
+    help="Print what is to be fetched as a list for another program; `g3m import` takes the files in.",
+)
 @json_flag
-@setting_flags("root", "parity", "offline", "lang")
-def plan(names: tuple[str, ...], json: bool, **flags: Any) -> None:
+@setting_flags("root", "parity", "offline", "lang", "proxy", "no_proxy", "route")
+def plan(names: tuple[str, ...], kind: str | None, json: bool, **flags: Any) -> None:
     """Say what fetching would cost: files, bytes, disk, licences. Nothing is written."""
     context = open_context(flags, json=json)
-    _show_plan(context, _resolve(names, context, estimate=True))
+    if kind is not None and json:
+        raise click.UsageError("--format and --json exclude each other")
+    made = _resolve(names, context, estimate=True)
+    if kind is None:
+        _show_plan(context, made)
+    else:
+        write_list(made, kind, context)
 
 
 def _resolve(names: tuple[str, ...], context: Context, *, estimate: bool) -> Plan:
@@ -194,9 +204,9 @@ def _show_plan(context: Context, made: Plan) -> None:
     from g3m.ui import report
 
     if context.json:
-        _print_json({"plan": made.to_dict()})
+        print_json({"plan": made.to_dict()})
     elif not context.quiet:
-        _print_lines(report.plan_lines(made, context.session, context.speaker))
+        print_lines(report.plan_lines(made, context.session, context.speaker))
 
 
 @cli.command()
@@ -206,6 +216,7 @@ def _show_plan(context: Context, made: Plan) -> None:
 @json_flag
 @quiet_flag
 @setting_flags("root", "source", "parity", "jobs", "keep_assets", "max_rejected", "offline", "lang")
+@setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
 def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: bool, **flags: Any) -> None:
     """Fetch, verify and pack datasets, groups (g3m, eval, all) or recipe files (./my.toml).
 
@@ -219,6 +230,8 @@ def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: boo
     from g3m.runners.run import get_in
     from g3m.ui.terms import agree
 
+    for note in context.session.ways.notes:
+        context.tell(context.speaker.pick(note))
     agree(context.session.recipes.expand(names), context, ask=not yes)
     with watched(context) as watch:
         summary = get_in(names, context.session, watch.sinks)
@@ -233,7 +246,7 @@ def _show_dataset(context: Context, name: str, body: Manifest) -> None:
 
     folder = context.session.store.root / body.folder
     if context.json:
-        _print_json(
+        print_json(
             {"dataset": name, "samples": body.samples, "shards": len(body.shards), "folder": str(folder)}
         )
         return
@@ -253,6 +266,7 @@ def _show_dataset(context: Context, name: str, body: Manifest) -> None:
 @json_flag
 @quiet_flag
 @setting_flags("root", "source", "parity", "offline", "lang")
+@setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
 def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: bool, **flags: Any) -> None:
     """Hash the shards and compare them with the manifest; exit 7 if something differs."""
     from g3m.runners.run import verify_in
@@ -263,7 +277,7 @@ def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: 
     if json:
         findings = [finding.to_dict() for finding in report.findings]
         repaired = [finding.to_dict() for finding in report.repaired]
-        _print_json(
+        print_json(
             {"ok": report.ok, "datasets": list(report.manifests), "findings": findings, "repaired": repaired}
         )
     for finding in report.repaired:
@@ -287,31 +301,46 @@ def _finding(finding: Any) -> dict[str, str]:
 
 @cli.command()
 @json_flag
+@click.option("--watch", is_flag=True, help="Follow the run at work until it ends; Ctrl-C does not stop it.")
 @setting_flags("root", "lang")
-def status(json: bool, **flags: Any) -> None:
+def status(json: bool, watch: bool, **flags: Any) -> None:
     """Show what stands under the root and whether a run is at work; reads files only."""
-    from g3m.ui import state
+    from g3m.ui import follow, state
 
+    if json and watch:
+        raise click.UsageError("--watch is for people; a program can follow .g3m/events.jsonl")
     context = open_context(flags, json=json)
-    if json:
-        _print_json(state.status(context.session))
+    if watch:
+        follow.watch(context)
+    elif json:
+        print_json(state.status(context.session))
     else:
-        _print_lines(state.status_lines(context.session, context.speaker))
+        print_lines(state.status_lines(context.session, context.speaker))
 
 
 @cli.command()
+@click.argument("names", nargs=-1, metavar="[DATASET...]")
 @json_flag
-@setting_flags("root", "lang")
-def doctor(json: bool, **flags: Any) -> None:
-    """Print versions, disk, tokens (present or not), proxies and settings, for you or a bug report."""
-    from g3m.ui.doctor import doctor_lines, examine
+@setting_flags("root", "proxy", "no_proxy", "offline", "lang")
+def doctor(names: tuple[str, ...], json: bool, **flags: Any) -> None:
+    """Say what this machine and its network can do: disk, tokens, proxies, and each host over each way.
 
-    context = open_context(flags, json=json)
-    facts = examine(context.session, [path for path, _ in config_files()])
+    One file of every host that the datasets need (all of them by default) is asked for, a few seconds each;
+    --offline leaves that out. The output holds no secret and is meant for a bug report, too.
+    """
+    from g3m.ui.doctor import doctor_lines, examine, look_at_network, open_for_doctor
+    from g3m.ui.network import network, network_lines
+
+    context, problems = open_for_doctor(flags, json=json)
+    session = context.session
+    facts = examine(session, [path for path, _ in config_files()], os.environ)
+    if not json:
+        print_lines(doctor_lines(facts, session, context.speaker))
+    report = None if session.settings.offline else look_at_network(names, context, problems)
     if json:
-        _print_json(facts)
-    else:
-        _print_lines(doctor_lines(facts, context.session, context.speaker))
+        print_json({**facts, "network": None if report is None else network(report)})
+    elif report is not None:
+        print_lines(network_lines(report, context.speaker))
 
 
 @cli.command()
@@ -372,6 +401,11 @@ def recipe_show(name: str, **flags: Any) -> None:
     click.echo(
         printable(open_context(flags).session.recipes.path(name).read_text(encoding="utf-8")), nl=False
     )
+
+
+cli.add_command(proxy)
+cli.add_command(share)
+cli.add_command(import_)
 
 
 @cli.command()

@@ -17,14 +17,14 @@ import click
 
 from g3m.adapters.session import Session
 from g3m.core.errors import NotVerified
-from g3m.core.events import Event, Noted, Retrying, RouteChosen, RouteDropped, TaskFinished
+from g3m.core.events import Event, Noted, Retrying, RouteDropped, TaskFinished
 from g3m.lab.mischief import Cut, Flip, Status
 from g3m.lab.world import World
 from g3m.load.dataset import Dataset, dataset
 from g3m.runners.run import get_in, make_session, verify_in
 from g3m.steps.resolve import resolve
 from g3m.ui.figures import size_text, table
-from g3m.ui.logs import fact_text, label
+from g3m.ui.logs import fact_text
 from g3m.ui.report import plan_lines
 from g3m.ui.words import Speaker
 
@@ -108,8 +108,6 @@ def _narrate(echo: Callable[[str], object]) -> Callable[[Event], None]:
     def show(event: Event) -> None:
         if isinstance(event, (Noted, Retrying, RouteDropped)):
             echo(f"   {fact_text(event)}")
-        elif isinstance(event, RouteChosen) and event.offset_bytes:
-            echo(f"   {label(event.task)}: resumed at byte {event.offset_bytes}")
         elif isinstance(event, TaskFinished) and event.kind == "publish":
             echo(f"   published {event.output}")
 

@@ -1,14 +1,18 @@
-"""Events as lines: JSON for programs, dated sentences for log files and pipes."""
+"""Events as lines: JSON for programs, dated sentences for log files and pipes.
+
+Ticks become heartbeats, and what a route says again and again is counted, so that a log of days can be read.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from g3m.core.events import (
     Event,
@@ -17,18 +21,24 @@ from g3m.core.events import (
     Retrying,
     RouteChosen,
     RouteDropped,
+    RoutesMeasured,
     RunFinished,
     RunStarted,
+    Sink,
     TaskFailed,
     TaskFinished,
+    TaskStarted,
     to_dict,
 )
 from g3m.core.tally import Snapshot, fold
 from g3m.ui.figures import count_text, duration_text, size_text
 from g3m.ui.words import printable
 
+TICKS = (Progressed, RoutesMeasured)
+TICK_S = 1.0
 HEARTBEAT_S = 30.0
-ROLL_BYTES = 20_000_000
+REPEAT_S = 60.0
+ROUTES_NAMED = 6
 
 
 def stamp() -> str:
@@ -43,7 +53,88 @@ class JsonLines:
         self._write = write
 
     def __call__(self, event: Event) -> None:
-        self._write(json.dumps({"time": stamp(), **to_dict(event)}, ensure_ascii=True) + "\n")
+        self._write(json_line(to_dict(event)))
+
+
+def json_line(body: Mapping[str, Any]) -> str:
+    """One object as a line, with the time."""
+    return json.dumps({"time": stamp(), **body}, ensure_ascii=True) + "\n"
+
+
+class Thinned:
+    """A sink that passes on every fact, and of each kind of tick of a task at most one a second."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._passed_s: dict[tuple[type[Event], str], float] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TICKS):
+            key, now_s = (type(event), event.task), time.monotonic()
+            if now_s - self._passed_s.get(key, -math.inf) < TICK_S:
+                return
+            self._passed_s[key] = now_s
+        elif isinstance(event, (TaskStarted, TaskFinished, TaskFailed)):
+            for kind in TICKS:
+                self._passed_s.pop((kind, event.task), None)
+        self._sink(event)
+
+
+@dataclass(slots=True)
+class _Said:
+    """When a route said something, and how often since."""
+
+    text: str
+    said_s: float
+    times: int = 0
+
+
+class Repeats:
+    """Facts as lines, those of a route that it repeats within a minute only counted."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[object, ...], _Said] = {}
+
+    def text(self, event: Event, now_s: float) -> str:
+        """The line for a fact, or nothing if it was said a moment ago."""
+        text, key = fact_text(event), _route_key(event)
+        if key is None:
+            return text
+        before = self._said.get(key)
+        if before is None or now_s - before.said_s >= REPEAT_S:
+            self._said[key] = _Said(_route_text(event), now_s)
+            return text
+        if isinstance(event, RouteChosen):
+            before.said_s = now_s  # a route in use is no news
+        else:
+            before.times += 1
+        return ""
+
+    def counted(self, now_s: float) -> list[str]:
+        """What was repeated since the last time this was asked, with how often; what is old is forgotten."""
+        again = [said for said in self._said.values() if said.times]
+        texts = [f"{said.text} ({said.times} times)" for said in again]
+        for said in again:
+            said.said_s, said.times = now_s, 0
+        self._said = {key: said for key, said in self._said.items() if now_s - said.said_s < REPEAT_S}
+        return texts
+
+
+def _route_key(event: Event) -> tuple[object, ...] | None:
+    """What makes two facts of a route the same: numbers in the reason do not, nor which file it was."""
+    if isinstance(event, RouteChosen):
+        return RouteChosen, event.task, event.place, event.way, event.offset_bytes
+    if isinstance(event, (Retrying, RouteDropped)):
+        return type(event), event.place, event.way, re.sub(r"\d+", "0", event.reason)
+    return None
+
+
+def _route_text(event: Event) -> str:
+    if isinstance(event, RouteDropped):
+        return f"{event.place} ({event.way}) is given up: {_reason(event)}"
+    if isinstance(event, Retrying):
+        return f"{event.place} ({event.way}): {_reason(event)}"
+    return ""
 
 
 class Dated:
@@ -51,28 +142,34 @@ class Dated:
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
-        self._state = Snapshot()
+        self._repeats = Repeats()
         self._beat_s = time.monotonic()
+        self.state = Snapshot()
 
     def __call__(self, event: Event) -> None:
         now_s = time.monotonic()
-        self._state = fold(self._state, event, now_s)
-        if isinstance(event, Progressed):
-            if now_s - self._beat_s >= HEARTBEAT_S:
-                self._line(status_text(self._state))
-            return
-        text = fact_text(event)
+        self.state = fold(self.state, event, now_s)
+        text = self._repeats.text(event, now_s)
+        if isinstance(event, RunFinished):
+            self._lines(self._repeats.counted(now_s))
         if text:
-            self._line(text)
+            self._lines([text])
+        if isinstance(event, (RunStarted, RunFinished)):
+            self._beat_s = now_s
+        elif now_s - self._beat_s >= HEARTBEAT_S:
+            self._beat_s = now_s
+            self._lines([status_text(self.state), *self._repeats.counted(now_s)])
 
-    def _line(self, text: str) -> None:
-        self._beat_s = time.monotonic()
-        self._write(f"{stamp()} {printable(text.replace(chr(10), ';'))}\n")
+    def _lines(self, texts: list[str]) -> None:
+        for text in texts:
+            self._write(f"{stamp()} {printable(text.replace(chr(10), ';'))}\n")
 
 
 def status_text(state: Snapshot) -> str:
     """One line about a run under way."""
     parts = [f"{state.finished}/{state.tasks} tasks"]
+    if state.failed.count:
+        parts.append(f"{state.failed.count} failed")
     if state.total_bytes:
         parts.append(f"{size_text(state.done_bytes)} of {size_text(state.total_bytes)}")
     if state.rate_bytes_per_s:
@@ -80,8 +177,23 @@ def status_text(state: Snapshot) -> str:
         parts.append(f"eta {duration_text(state.remaining_s)}")
     if state.samples:
         parts.append(f"{count_text(state.samples)} samples")
-    running = [task.place for task in state.running.values() if task.place]
-    return "  ".join(parts + [f"from {place}" for place in running])
+    sources = _sources(state)
+    if sources:
+        parts.append(f"from {', '.join(sources)}")
+    return "  ".join(parts)
+
+
+def _sources(state: Snapshot) -> list[str]:
+    """Where bytes come from, with the speeds that were measured, the fastest first."""
+    named = [
+        f"{route.place} ({route.way}) {size_text(route.rate_bytes_per_s)}/s"
+        for route in state.routes
+        if route.connections or route.rate_bytes_per_s
+    ]
+    unmeasured = [task for task in state.running.values() if task.place and not task.routes]
+    named += dict.fromkeys(f"{task.place} ({task.way})" for task in unmeasured)
+    more = len(named) - ROUTES_NAMED
+    return [*named[:ROUTES_NAMED], f"and {more} more"] if more > 0 else named
 
 
 def label(task: str) -> str:
@@ -101,10 +213,10 @@ def fact_text(event: Event) -> str:
         begin = f" from byte {event.offset_bytes}" if event.offset_bytes else ""
         return f"{task}: from {event.place} ({event.way}){begin}"
     if isinstance(event, RouteDropped):
-        return f"{task}: {event.place} is given up: {event.reason}"
+        return f"{task}: {_route_text(event)}"
     if isinstance(event, Retrying):
         when = f"again in {event.wait_s:g} s" if event.wait_s else "going on"
-        return f"{task}: {event.reason}; {when}"
+        return f"{task}: {_route_text(event)}; {when}"
     if isinstance(event, Noted):
         return f"{task}: {event.text}"
     if isinstance(event, TaskFinished):
@@ -117,6 +229,10 @@ def fact_text(event: Event) -> str:
     return ""
 
 
+def _reason(event: Retrying | RouteDropped) -> str:
+    return event.reason.removeprefix(f"{event.place}: ")
+
+
 def _finished_text(event: TaskFinished) -> str:
     parts = [f"{label(event.task)}: done"]
     if event.samples:
@@ -125,48 +241,3 @@ def _finished_text(event: TaskFinished) -> str:
         parts.append(size_text(event.size_bytes))
     parts += [f"{count} {reason}" for reason, count in event.rejected.items()]
     return ", ".join(parts)
-
-
-class LogFiles:
-    """The two files beside the data that every run writes: events.jsonl and g3m.log.
-
-    They are opened at the first event, so that a run with nothing to do leaves no trace, and begun anew
-    when they have grown past 20 MB, keeping one older file.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: list[TextIO] = []
-        self._sinks: list[Callable[[Event], None]] = []
-
-    def __call__(self, event: Event) -> None:
-        if not self._sinks and self._folder.is_dir():
-            self._sinks = [JsonLines(self._open("events.jsonl")), Dated(self._open("g3m.log"))]
-        for sink in self._sinks:
-            sink(event)
-
-    def _open(self, name: str) -> Callable[[str], object]:
-        path = self._folder / name
-        try:
-            if path.exists() and path.stat().st_size > ROLL_BYTES:
-                os.replace(path, path.with_name(f"{name}.old"))
-            file = open(path, "a", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115  # closed in close()
-        except OSError:
-            return lambda _: None  # a log that cannot be written must not stop the work
-        self._files.append(file)
-
-        def write(line: str) -> None:
-            try:
-                file.write(line)
-            except OSError:
-                return  # the disk is full: the run itself will say so
-
-        return write
-
-    def close(self) -> None:
-        for file in self._files:
-            try:
-                file.close()
-            except OSError:
-                continue
-        self._files, self._sinks = [], []

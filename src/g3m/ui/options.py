@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,32 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CONFIG_NAME = "g3m.toml"
+OUTPUT_SCHEMA = 1
+METAVARS = {
+    "root": "DIR",
+    "source": "[DATASET=]PATH",
+    "proxy": "URL",
+    "peer": "URL",
+    "route": "PATTERN",
+    "bwlimit": "RATE",
+    "max_time": "TIME",
+}
+
+json_flag = click.option(
+    "--json", "json", is_flag=True, help="Print JSON on stdout; its schema is versioned."
+)
+quiet_flag = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no messages.")
+
+
+def print_json(body: Mapping[str, Any]) -> None:
+    """One JSON object on one line of stdout."""
+    click.echo(jsonlib.dumps({"schema": OUTPUT_SCHEMA, **body}, ensure_ascii=True))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout, without what a terminal would obey."""
+    for line in lines:
+        click.echo(printable(line))
 
 
 def setting_flags(*names: str) -> Callable[[Command], Command]:
@@ -39,7 +66,7 @@ def _flag(option: Option) -> Callable[[Command], Command]:
     kind: Any = click.Choice([c for c in option.choices if c]) if option.choices else None
     if kind is None:
         kind = {int: int, float: float}.get(type(option.default), str)
-    metavar = None if option.choices else {"root": "DIR", "source": "[DATASET=]PATH"}.get(option.name)
+    metavar = None if option.choices else METAVARS.get(option.name)
     repeated = isinstance(option.default, tuple)
     return click.option(
         option.flag, option.name, type=kind, multiple=repeated, default=None, help=words, metavar=metavar

@@ -9,8 +9,10 @@ from g3m.adapters.session import Session
 from g3m.core.plan import DatasetPlan, Plan, asset_id
 from g3m.core.receipt import Manifest
 from g3m.core.recipe import Recipe
+from g3m.core.routes import candidates
 from g3m.runners.base import fetched_bytes, missing_bytes
 from g3m.steps.check import manifests
+from g3m.steps.memory import recall
 from g3m.steps.publish import published
 from g3m.ui.figures import count_text, duration_text, size_text, table
 from g3m.ui.state import state_of
@@ -117,6 +119,20 @@ def _here(dataset: DatasetPlan, session: Session) -> int:
     return sum(fetched_bytes(asset, session) for asset in dataset.assets)
 
 
+def _speed(plan: Plan, session: Session, speaker: Speaker) -> tuple[float, str]:
+    """What the routes of a plan carried last, or an assumption, and which of the two it is."""
+    now_s, settings = session.now().timestamp(), session.settings
+    places = {place for asset in plan.assets.values() for place in asset.places}
+    routes = candidates(tuple(places), settings.endpoints, settings.mirrors, session.ways, settings.route)
+    health, known = recall(session), {(route.place, route.way) for route in routes}
+    seen = [health[key] for key in known if key in health and health[key].fresh(now_s)]
+    if not seen:
+        return SPEED_BYTES_PER_S, speaker.say("plan-assumed")
+    # Not their sum: which of them a file can use, and how many share one line, is not known before.
+    best = max(seen, key=lambda one: one.rate_bytes_per_s)
+    return best.rate_bytes_per_s, speaker.say("plan-measured", age=duration_text(now_s - best.seen_s))
+
+
 def _plan_sums(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
     once = {asset_id(asset): asset for asset in plan.assets.values()}
     unknown = sum(
@@ -129,11 +145,14 @@ def _plan_sums(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
         max((asset.size_bytes or 0) - fetched_bytes(asset, session), 0) for asset in left_once.values()
     )
     left += sum(d.download_bytes or 0 for d in open_datasets if d.estimated or _unpinned(d))
+    speed, since = _speed(plan, session, speaker)
     yield speaker.say(
         "plan-total",
         download=size_text(download),
         left=size_text(left),
-        time=duration_text(left / SPEED_BYTES_PER_S),
+        time=duration_text(left / speed),
+        speed=size_text(speed),
+        since=since,
     )
     free = session.store.free()
     inodes = "" if free.inodes is None else speaker.say("plan-inodes", count=count_text(free.inodes))
@@ -181,7 +200,12 @@ def info(recipe: Recipe, session: Session) -> dict[str, Any]:
         else {"repository": listing.repository, "revision": listing.revision, "include": listing.include},
         "here": None
         if here is None
-        else {"samples": here.samples, "shards": len(here.shards), "rejected": here.rejected},
+        else {
+            "samples": here.samples,
+            "shards": len(here.shards),
+            "rejected": here.rejected,
+            "notes": here.notes,
+        },
         "citation": recipe.citation,
     }
 
@@ -197,6 +221,9 @@ def info_lines(recipe: Recipe, session: Session, speaker: Speaker) -> Iterator[s
     yield f"  samples   {count_text(recipe.expect.samples)}: {recipe.expect.source or '?'}"
     if facts["here"]:
         yield f"  here      {count_text(facts['here']['samples'])} in {facts['here']['shards']} shards"
+        borrowed = facts["here"]["notes"].get("from_peer", 0)
+        if borrowed:
+            yield f"  proof     shards taken on the word of a peer: {borrowed}"
     if recipe.listing:
         listing = recipe.listing
         yield f"  listing   {listing.repository} at {listing.revision}, {listing.include}"

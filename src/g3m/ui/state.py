@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from g3m.adapters.disk import Lease, read_document
 from g3m.adapters.session import Session
+from g3m.core.events import RouteSpeed
 from g3m.core.receipt import Manifest, shard_receipt
 from g3m.steps.check import manifests
 from g3m.ui.figures import count_text, size_text, table
+from g3m.ui.story import last_routes
+from g3m.ui.terminal import route_lines
 from g3m.ui.words import Speaker
+
+WIDTH = 100
+ROUTES_SHOWN = 12
 
 
 def state_of(name: str, body: Manifest | None, session: Session) -> str:
@@ -35,9 +42,12 @@ def status(session: Session) -> dict[str, Any]:
         path.name.removesuffix(".part").partition("-")[2]: path.stat().st_size
         for path in sorted(session.store.part("").glob("*.part"))
     }
+    run = Lease(session.store.work / "lock").holder()
+    routes = last_routes(session.store.work / "events.jsonl") if run else ()
     return {
         "root": str(session.store.root),
-        "run": Lease(session.store.work / "lock").holder(),
+        "run": run,
+        "routes": [asdict(route) for route in routes],
         "datasets": datasets,
         "downloads": parts,
         "last_line": last_line(session.store.work / "g3m.log"),
@@ -96,6 +106,7 @@ def status_lines(session: Session, speaker: Speaker) -> Iterator[str]:
     run = facts["run"]
     if run:
         yield speaker.say("running-by", pid=run["pid"], host=run["host"])
+        yield from route_lines([RouteSpeed(**route) for route in facts["routes"]], WIDTH, ROUTES_SHOWN)
     else:
         yield speaker.say("running-not", root=facts["root"])
     if facts["last_line"]:

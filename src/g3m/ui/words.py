@@ -9,8 +9,11 @@ import re
 from collections.abc import Mapping
 
 from g3m.core.errors import Bilingual, G3MError
+from g3m.ui.words_network import NETWORK
+from g3m.ui.words_proxy import PROXY
+from g3m.ui.words_share import SHARE
 
-WORDS: Mapping[str, Bilingual] = {
+_RUN: Mapping[str, Bilingual] = {
     "error": ("error", "错误"),
     "try": ("Try", "建议"),
     "proceed": ("Proceed?", "是否继续？"),
@@ -23,6 +26,10 @@ WORDS: Mapping[str, Bilingual] = {
     "stopping": (
         "Stopping … (press Ctrl-C again to stop at once; nothing is lost either way)",
         "正在停止……（再按一次 Ctrl-C 立即退出；两种方式都不会丢失数据）",
+    ),
+    "time-up": (
+        "The {limit} of --max-time are over: stopping … (nothing is lost)",
+        "已到 --max-time 设定的 {limit}：正在停止……（不会丢失数据）",
     ),
     "stopped": ("Stopped{at}. Nothing is lost. Continue with:", "已停止{at}。没有丢失数据。继续请运行："),
     "stopped-at": (" at {done} of {total}", "，已完成 {done} / {total}"),
@@ -41,9 +48,11 @@ WORDS: Mapping[str, Bilingual] = {
     "repaired": ("{name}/{shard}: made again ({problem})", "{name}/{shard}：已重做（{problem}）"),
     "verify-nothing": ("No dataset is under {root}.", "{root} 下没有数据集。"),
     "plan-total": (
-        "total: {download} to fetch, {left} of it not here yet; at 10 MB/s that takes {time}",
-        "合计：需下载 {download}，其中 {left} 尚未就绪；按 10 MB/s 约需 {time}",
+        "total: {download} to fetch, {left} of it not here yet; at {speed}/s ({since}) that takes {time}",
+        "合计：需下载 {download}，其中 {left} 尚未就绪；按 {speed}/s（{since}）约需 {time}",
     ),
+    "plan-assumed": ("assumed: nothing was measured here yet", "假定值：尚未测量"),
+    "plan-measured": ("measured {age} ago", "{age}前测得"),
     "plan-disk": (
         "disk: {final} in the end, {peak} at most on the way; {free} free at {root}{inodes}",
         "磁盘：最终占用 {final}，过程中最多 {peak}；{root} 可用 {free}{inodes}",
@@ -64,6 +73,18 @@ WORDS: Mapping[str, Bilingual] = {
     "state-none": ("-", "-"),
     "running-by": ("A run is at work: process {pid} on {host}.", "有任务正在运行：{host} 上的进程 {pid}。"),
     "running-not": ("No run is at work on {root}.", "{root} 上没有正在运行的任务。"),
+    "watching": (
+        "Watching process {pid} on {host}; Ctrl-C ends the watching, not the run.",
+        "正在查看 {host} 上的进程 {pid}；Ctrl-C 只结束查看，不会停止任务。",
+    ),
+    "watch-end": (
+        "The run ended: {done} of {tasks} tasks done, {failed} failed, {samples} samples.",
+        "任务已结束：{tasks} 项中完成 {done} 项，失败 {failed} 项，共 {samples} 个样本。",
+    ),
+    "watch-gone": (
+        "Process {pid} on {host} ended without a word, as after a kill. Run its command again to continue.",
+        "{host} 上的进程 {pid} 未作说明即已结束（例如被强制终止）。重新运行同一命令即可继续。",
+    ),
     "last-line": ("Last line of the log: {line}", "日志最后一行：{line}"),
     "recipe-good": ("{path}: a good recipe", "{path}：配方正确"),
     "no-recipe": (
@@ -83,6 +104,8 @@ WORDS: Mapping[str, Bilingual] = {
         "未找到（若 sbu 要求登录：设置 KAGGLE_API_TOKEN，或将 kaggle.json 放入 ~/.kaggle）",
     ),
 }
+
+WORDS: Mapping[str, Bilingual] = {**_RUN, **NETWORK, **PROXY, **SHARE}
 
 
 class Speaker:
