@@ -39,7 +39,7 @@ prefix = "https://s3.amazonaws.com/images.cocodataset.org/"
 places = ["https://mirror.example.org/coco/", "https://s3.amazonaws.com/images.cocodataset.org/"]
 ```
 
-Read as well: the variables of [proxies](../guides/proxies-and-mirrors.md) and [tokens](../guides/tokens.md),
+Read as well: the variables of [proxies](../guides/proxies.md) and [tokens](../guides/tokens.md),
 `SSL_CERT_FILE` or `CURL_CA_BUNDLE` for certificates, and `LC_ALL`, `LC_MESSAGES`, `LANG` for the language.
 """
 
