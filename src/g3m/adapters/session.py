@@ -24,7 +24,7 @@ from g3m.adapters.pace import Pace
 from g3m.adapters.peers import PeerBook
 from g3m.adapters.recipes import Recipes
 from g3m.core.errors import Interrupted, SettingsError
-from g3m.core.limits import Timetable
+from g3m.core.limits import Timetable, parse_duration
 from g3m.core.proxies import Ways, find_ways
 from g3m.core.retry import Policy
 from g3m.core.schedule import Limits
@@ -99,6 +99,8 @@ def open_session(
         stopping=stop.is_set,
     )
     timetable = Timetable.parse(settings.bwlimit) if settings.bwlimit else None
+    if settings.max_time:
+        parse_duration(settings.max_time)  # a mistake is told before anything begins
     return Session(
         settings=settings,
         store=Store(Path(settings.root)),
