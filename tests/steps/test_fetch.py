@@ -345,7 +345,7 @@ def test_one_wrong_byte_is_found_and_repaired(bench: Any, resumed: bool, pieces:
     host = host_of(bench.origin.url)
     if not pieces or "culprit" in text:  # else another connection was faster than the wrong byte
         assert asset.digests[0].hex[:12] in text
-        assert f"{host} had delivered 1 wrong bytes, the first at {WRONG_BYTE}" in text
+        assert f"{host} had delivered 1 wrong byte, the first at {WRONG_BYTE}" in text
 
 
 def test_a_wrong_byte_kept_on_the_disk_is_repaired(bench: Any) -> None:
@@ -958,6 +958,19 @@ def test_a_place_without_ranges_is_the_last_resort(bench: Any) -> None:
     outcome = bench.fetch(asset, session)
     assert outcome.error is None
     assert bench.whole(asset, session) == bench.blob
+
+
+def test_a_place_without_ranges_works_while_the_other_rests(bench: Any) -> None:
+    """A busy host that asks for five minutes is not waited for where another would send the whole at once."""
+    bench.origin.mischief(bench.path, Ranges(lab.Status(503, retry_after=300), after=HALF), times=None)
+    bench.mirror.mischief(bench.path, lab.IgnoreRange(), times=None)
+    session, asset = bench.session(pieces=True), bench.asset(bench.origin, bench.mirror)
+    bench.keep_half(asset, session, bench.blob[:HALF])
+    begun_s = time.monotonic()
+    outcome = bench.fetch(asset, session)
+    assert outcome.error is None
+    assert bench.whole(asset, session) == bench.blob
+    assert time.monotonic() - begun_s < 3
 
 
 def test_unpinned_without_ranges_over_a_slow_line(bench: Any) -> None:

@@ -206,13 +206,13 @@ class Pool:
 
     def _end(self, easy: pycurl.Curl, failure: tuple[int, str] | None) -> None:
         transfer = self._transfers[self._keys[easy]]
-        wants_login = easy.getinfo(pycurl.HTTP_CONNECTCODE) in (401, 407)
+        tunnel = easy.getinfo(pycurl.HTTP_CONNECTCODE)
         self._take_down(transfer)
         self._tell_body(transfer.key)
         try:
-            if wants_login:
+            if tunnel in (401, 407):
                 proxy = label(self._http.proxy_for(transfer.request, transfer.url))
-                raise Refused(f"the {proxy} refused the login, or wants one", hint=LOGIN_HINT)
+                raise Refused(f"the {proxy} refused the login, or wants one (HTTP {tunnel})", hint=LOGIN_HINT)
             if failure is not None and not transfer.head.done:
                 raise source_error(transfer.url, *failure)
             if not transfer.told and not self._tell_head(transfer):

@@ -1,7 +1,7 @@
 """A file that is being downloaded from many sides, and the journal that proves which bytes are there.
 
     NAME.part       the bytes so far, each where it belongs
-    NAME.journal    one line a record: `crc32-of-the-line JSON`
+    NAME.journal    one line a record, see core/journal.py
 
 The order makes a kill or a power cut harmless: bytes are synced before the record that claims them is
 written, and the record is synced after. A line that is torn or wrong ends the journal. One thread of the
@@ -16,20 +16,18 @@ than he left it knows that another run is at work on the same file, and gives wa
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Thread
-from typing import Any
 
 from g3m.core.digest import Digest, Hasher, disagreement
 from g3m.core.errors import G3MError, Locked, StorageError, storage_error
+from g3m.core.journal import FORMAT, Claim, Record, Segment, records, remaining, seal
 from g3m.core.spans import Span, Spans
 
 try:  # several times as fast, where it has wheels
@@ -37,7 +35,6 @@ try:  # several times as fast, where it has wheels
 except ImportError:
     from zlib import crc32
 
-FORMAT = 2
 FLUSH_S = 1.0
 LEAST_FLUSH_S = 0.05
 MOST_FLUSH_S = 0.25
@@ -50,32 +47,6 @@ UNSYNCED_LIMIT_BYTES = 256 * 2**20
 _READ_BYTES = 2**20
 PIECES_LIMIT = 1024
 """So many pieces the system takes in one call (IOV_MAX)."""
-
-Record = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Claim:
-    """Bytes that are on the disk; `proved` once they have been read back, or were written by this run."""
-
-    length: int
-    crc32: int
-    place: str
-    proved: bool
-
-
-@dataclass(slots=True)
-class _Segment:
-    """Neighbouring bytes of one transfer that are not claimed yet."""
-
-    offset: int
-    place: str
-    length: int = 0
-    crc32: int = 0
-
-    @property
-    def record(self) -> Record:
-        return {"offset": self.offset, "length": self.length, "crc32": self.crc32, "place": self.place}
 
 
 @dataclass(slots=True)
@@ -122,11 +93,11 @@ class Part:
         """Digests that a place sent along, as text."""
         self.difference = Difference()
         self._suspect = Spans()
-        self._claims: dict[int, _Claim] = {}
+        self._claims: dict[int, Claim] = {}
         self._lost: list[Span] = []
-        self._open: dict[int, _Segment] = {}
+        self._open: dict[int, Segment] = {}
         self._open_bytes = 0
-        self._waiting: list[_Segment] = []
+        self._waiting: list[Segment] = []
         self._waiting_bytes = 0
         self._flushed_s = time.monotonic()
         self._sync_s = 0.0
@@ -141,9 +112,9 @@ class Part:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._reset()
-            records = _records(self._journal_path)
-            if next(records, None) == self._identity:
-                self._believe(records)
+            found = _records(self._journal_path)
+            if next(found, None) == self._identity:
+                self._believe(found)
             if self._claims or self.places:
                 self._write_journal()
                 self._begin_thread()
@@ -159,8 +130,8 @@ class Part:
         self.path.unlink(missing_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
-    def _believe(self, records: Iterator[Record]) -> None:
-        for record in _remaining(records, self._claims, os.fstat(self._file).st_size):
+    def _believe(self, found: Iterator[Record]) -> None:
+        for record in remaining(found, self._claims, os.fstat(self._file).st_size):
             self.places[record["place"]] = record["etag"]
             self.announced_bytes = record["size_bytes"]
             self.announced_digests = tuple(record["digests"])
@@ -214,7 +185,7 @@ class Part:
         if segment is None or segment.offset + segment.length != offset:
             if segment is not None:
                 self._waiting.append(segment)
-            segment = self._open[transfer] = _Segment(offset, place)
+            segment = self._open[transfer] = Segment(offset, place)
         for piece in pieces:
             segment.crc32 = crc32(piece, segment.crc32)
             segment.length += len(piece)
@@ -272,7 +243,7 @@ class Part:
         """A file that was complete before its first flush needs no journal and no thread."""
         with self._mapped():
             segments = [*self._waiting, *self._open.values()]
-            self._claims |= {s.offset: _Claim(s.length, s.crc32, s.place, True) for s in segments}
+            self._claims |= {s.offset: Claim(s.length, s.crc32, s.place, True) for s in segments}
             self._waiting, self._open, self._open_bytes = [], {}, 0
             while self._hashable():
                 self._follow()
@@ -316,7 +287,7 @@ class Part:
                 with self._turn:
                     self._failure = failure
 
-    def _claim(self, segments: list[_Segment]) -> None:
+    def _claim(self, segments: list[Segment]) -> None:
         """Make bytes durable, then claim them; the writer goes on meanwhile."""
         began_s, self._syncing = time.monotonic(), True
         os.fdatasync(self._file)
@@ -326,7 +297,7 @@ class Part:
             self._append(*(segment.record for segment in segments))
             os.fdatasync(self._journal)
             for s in segments:
-                self._claims[s.offset] = _Claim(s.length, s.crc32, s.place, True)
+                self._claims[s.offset] = Claim(s.length, s.crc32, s.place, True)
             del self._waiting[: len(segments)]
             self._waiting_bytes = sum(segment.length for segment in self._waiting)
 
@@ -459,10 +430,10 @@ class Part:
             os.fdatasync(self._file)
         places = [self._place_record(place, etag) for place, etag in self.places.items()]
         claims = [
-            _Segment(offset, claim.place, claim.length, claim.crc32).record
+            Segment(offset, claim.place, claim.length, claim.crc32).record
             for offset, claim in sorted(self._claims.items())
         ]
-        lines = [_line(record) for record in (self._identity, *places, *claims, self._run)]
+        lines = [seal(record) for record in (self._identity, *places, *claims, self._run)]
         temporary = self._journal_path.with_suffix(".journal.tmp")
         journal = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o644
@@ -484,7 +455,7 @@ class Part:
         return {"place": place, "etag": etag, **announced}
 
     def _append(self, *records: Record) -> None:
-        self._journal_bytes += _write_all(self._journal, b"".join(map(_line, records)))
+        self._journal_bytes += _write_all(self._journal, b"".join(map(seal, records)))
 
     def _check_alone(self) -> None:
         """Locked if somebody else has written to the journal, or has put other files in their places."""
@@ -515,11 +486,11 @@ class Part:
 
 def claimed(path: Path) -> list[Span]:
     """The ranges that the journal beside a part claims, without proof: for plans, status and sharing."""
-    claims: dict[int, _Claim] = {}
+    claims: dict[int, Claim] = {}
     try:
-        records = _records(path.with_suffix(".journal"))
-        if next(records, {}).get("format") == FORMAT:
-            list(_remaining(records, claims, path.stat().st_size))
+        found = _records(path.with_suffix(".journal"))
+        if next(found, {}).get("format") == FORMAT:
+            list(remaining(found, claims, path.stat().st_size))
     except OSError:
         return []
     return list(Spans((offset, offset + claim.length) for offset, claim in claims.items()))
@@ -530,67 +501,14 @@ def claimed_bytes(path: Path) -> int:
     return sum(end - start for start, end in claimed(path))
 
 
-def _remaining(records: Iterator[Record], claims: dict[int, _Claim], size_bytes: int) -> Iterator[Record]:
-    """Fills `claims` with what the records of a journal leave standing; yields those about places.
-
-    A record that is sealed and makes no sense is passed over, and so is one that reaches beyond the file.
-    """
-    covered = Spans()
-    for record in records:
-        lost, offset, length = record.get("lost"), record.get("offset"), record.get("length")
-        if isinstance(lost, int) and lost in claims:
-            covered.remove(lost, lost + claims.pop(lost).length)
-        elif isinstance(record.get("forget"), str):
-            for start in [o for o, claim in claims.items() if claim.place == record["forget"]]:
-                covered.remove(start, start + claims.pop(start).length)
-        elif _is_about_place(record):
-            yield record
-        elif _is_claim(record) and isinstance(offset, int) and isinstance(length, int):
-            end = offset + length
-            if end <= size_bytes and next(covered.within(offset, end), None) is None:
-                covered.add(offset, end)
-                claims[offset] = _Claim(length, record["crc32"], record["place"], False)
-
-
-def _is_about_place(record: Record) -> bool:
-    digests, size = record.get("digests"), record.get("size_bytes")
-    return (
-        isinstance(record.get("place"), str)
-        and isinstance(record.get("etag"), str)
-        and (size is None or isinstance(size, int))
-        and isinstance(digests, list)
-        and all(isinstance(digest, str) for digest in digests)
-    )
-
-
-def _is_claim(record: Record) -> bool:
-    numbers = [record.get(name) for name in ("offset", "length", "crc32")]
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
-        return False
-    return isinstance(record.get("place"), str) and record["offset"] >= 0 and record["length"] > 0
-
-
 def _records(journal: Path) -> Iterator[Record]:
-    """The records up to the first line that is torn or wrong."""
+    """The records of a journal; none if there is no such file."""
     try:
         file = open(journal, "rb")  # noqa: SIM115  # closed below, when the last record was taken
     except FileNotFoundError:
         return
     with file:
-        for line in file:
-            crc, _, body = line.rstrip(b"\n").partition(b" ")
-            try:
-                record = json.loads(body) if int(crc, 16) == zlib.crc32(body) else None
-            except (ValueError, RecursionError):
-                return
-            if not isinstance(record, dict):
-                return
-            yield record
-
-
-def _line(record: Record) -> bytes:
-    body = json.dumps(record, sort_keys=True).encode()
-    return b"%08x %s\n" % (zlib.crc32(body), body)
+        yield from records(file)
 
 
 def _write_all(descriptor: int, data: bytes) -> int:

@@ -1,7 +1,7 @@
 """fetch: one asset becomes verified bytes on the disk. Here is the only retry loop of the program.
 
-Every route is used at once: core/schedule.py says who fetches which bytes, this module carries it out,
-hands what comes to the part, and decides what becomes of a route that fails. Bytes of several places
+Every route is used at once: core/schedule.py says who fetches which bytes, this module carries it out
+and decides what becomes of a route that fails; answers.py takes what comes. Bytes of several places
 are mixed only under one pinned digest. An asset without one is fetched from one place at a time, from
 several connections only if its validator is a strong one. A file gets its name when its digest agrees.
 """
@@ -32,7 +32,6 @@ from g3m.core.events import (
     Noted,
     Progressed,
     Retrying,
-    RouteChosen,
     RouteDropped,
     RoutesMeasured,
     RouteSpeed,
@@ -42,13 +41,13 @@ from g3m.core.health import Health
 from g3m.core.plan import Plan, Task, asset_id
 from g3m.core.receipt import AssetReceipt
 from g3m.core.recipe import Asset
-from g3m.core.resume import Answer, Go, Wanted, check_end, decide, is_page
 from g3m.core.retry import decide as decide_retry
 from g3m.core.routes import Route, candidates
 from g3m.core.schedule import UNKNOWN_BYTES, Schedule, Stop, Transfer
 from g3m.core.secrets import host_of
 from g3m.core.sources import Meter, Source
 from g3m.core.spans import Spans
+from g3m.steps.answers import take_bytes, take_end, take_head
 from g3m.steps.find import find, part_path, present, proof, whole_path, write_receipt
 from g3m.steps.memory import recall, remember
 from g3m.steps.peers import peer_notes, peer_places
@@ -247,7 +246,7 @@ class Download:
             raise
         finally:
             for transfer in list(schedule.transfers.values()):
-                self._end(transfer)
+                self.end(transfer)
 
     def _keep_pace(self) -> Iterator[Event]:
         """Leave what comes in the sockets, if it has come faster than --bwlimit allows."""
@@ -274,13 +273,14 @@ class Download:
             ),
         )
 
-    def _end(self, transfer: Transfer) -> None:
+    def end(self, transfer: Transfer) -> None:
+        """Close a connection, if it is still open, and free what it had promised."""
         self.pool.cancel(transfer.key)
         self.schedule.ended(transfer, self.session.monotonic())
         self.asked.pop(transfer.key, None)
 
     def _stop(self, move: Stop) -> Iterator[Event]:
-        self._end(move.transfer)
+        self.end(move.transfer)
         if move.silent_s:
             host = host_of(self._address(move.transfer.source))
             silence = f"{host}: no byte for {move.silent_s:.1f} s, connection closed"
@@ -293,105 +293,17 @@ class Download:
             return
         try:
             if isinstance(item, Headed):
-                yield from self._take_head(transfer, item)
+                yield from take_head(self, transfer, item)
             elif isinstance(item, Came):
-                self._take_bytes(transfer, item.pieces)
+                take_bytes(self, transfer, item.pieces)
             elif isinstance(item, Ended):
-                self._end(transfer)
+                self.end(transfer)
                 if item.error is not None:
                     raise item.error
-                self._check_end(transfer)
+                take_end(self, transfer)
         except SourceError as error:
-            self._end(transfer)
+            self.end(transfer)
             yield from self._failed(transfer, error)
-
-    # Answers
-
-    def _take_head(self, transfer: Transfer, item: Headed) -> Iterator[Event]:
-        source, now_s = transfer.source, self.session.monotonic()
-        transfer.redirected = item.url != source.route.url
-        wanted = Wanted(
-            label=source.route.place,
-            offset_bytes=transfer.start,
-            size_bytes=self.asset.size_bytes,  # what was announced binds no other version
-            etag=self.etag,
-        )
-        if is_page(item.answer) and item.answer.status == 200:
-            # A login or block page is the network's doing and may go: the route rests, and is not dropped.
-            source.spent = True
-        go = decide(wanted, item.answer, now=self.session.now())
-        if transfer.redirected:
-            self.addresses[source.rank] = item.url
-        if item.answer.status == 200 and (transfer.start or transfer.end < self.schedule.size_bytes):
-            self._take_whole(transfer, item.answer)
-        if not self.pinned:
-            self._learn(transfer, item, go)
-        self.schedule.headed(transfer, now_s)
-        if source.rank not in self.told:
-            self.told.add(source.rank)
-            yield RouteChosen(
-                task=self.task.id,
-                place=source.route.place,
-                way=source.route.way,
-                offset_bytes=transfer.start,
-            )
-
-    def _take_whole(self, transfer: Transfer, answer: Answer) -> None:
-        """The server ignored the range and sends everything from the first byte."""
-        if not self.pinned and not (self.etag and answer.etag == self.etag):
-            raise Replaced(f"{transfer.source.route.place}: the file on the server has changed")
-        transfer.source.whole_only = True
-        if transfer.start:
-            raise Changed(f"{transfer.source.route.place}: sends the whole file where a range was asked for")
-        transfer.skip, transfer.end = True, self.schedule.size_bytes
-        self.asked[transfer.key] = transfer.end
-
-    def _learn(self, transfer: Transfer, item: Headed, go: Go) -> None:
-        """Take size, validator and digests of an unpinned file from its first answer."""
-        answer, schedule = item.answer, self.schedule
-        size = go.size_bytes if self.asset.size_bytes is None else self.asset.size_bytes
-        if schedule.size_bytes != UNKNOWN_BYTES and go.size_bytes not in (None, schedule.size_bytes):
-            raise Replaced(f"{transfer.source.route.place}: the file on the server has another size now")
-        if size is not None and schedule.size_bytes == UNKNOWN_BYTES:
-            schedule.size_bytes = size
-            for other in schedule.transfers.values():
-                other.end = min(other.end, size)
-            self.asked[transfer.key] = size
-        self.etag = answer.etag or (self.etag if answer.status == 206 else "")
-        if not self.asset.digests and answer.digests:
-            self.expected, self.served = answer.digests, True
-        ranges = answer.status == 206 or answer.headers.get("accept-ranges", "").lower() == "bytes"
-        schedule.solo = not (self.etag and size is not None and ranges)
-        served = self.expected if self.served else ()
-        self.part.begin(transfer.source.route.name, self.etag, size, served)
-
-    def _take_bytes(self, transfer: Transfer, pieces: list[bytes]) -> None:
-        begin, asked = transfer.position, self.asked[transfer.key]
-        size, name = sum(map(len, pieces)), self.names[transfer.source.rank]
-        fresh = self.schedule.received(transfer, size, self.session.monotonic())
-        if fresh == [(begin, begin + size)]:
-            self.part.write(transfer.key, begin, pieces, name)
-        elif fresh:
-            data = b"".join(pieces)
-            for start, end in fresh:
-                self.part.write(transfer.key, start, [data[start - begin : end - begin]], name)
-        self.session.pace.take(size)
-        if transfer.position > asked:
-            raise Changed(
-                f"{transfer.source.route.place}: sends more than the {asked} bytes that were announced"
-            )
-        # At the end of the range that it asked for the connection stays, for the next request.
-        if transfer.position < asked and self.schedule.over(transfer, fresh):
-            self._end(transfer)
-
-    def _check_end(self, transfer: Transfer) -> None:
-        """The body is over: is the file, or the range?"""
-        if transfer.end == UNKNOWN_BYTES:
-            # A body without a length: its end is all there is to know, and its digest becomes the record.
-            self.schedule.size_bytes = transfer.position
-            return
-        wanted = Wanted(label=transfer.source.route.place)
-        check_end(wanted, min(transfer.position, transfer.end), transfer.end)
 
     # Failures
 
@@ -448,7 +360,7 @@ class Download:
     def drop(self, source: Source, reason: str) -> RouteDropped:
         source.dropped = reason
         for transfer in [t for t in self.schedule.transfers.values() if t.source is source]:
-            self._end(transfer)
+            self.end(transfer)
         self.reasons[f"{source.route.name} ({source.route.way})"] = reason
         return RouteDropped(task=self.task.id, place=source.route.place, way=source.route.way, reason=reason)
 
@@ -464,7 +376,7 @@ class Download:
     def _begin_anew(self) -> None:
         """Throw the bytes away, and with them what the server had said of the whole."""
         for transfer in list(self.schedule.transfers.values()):
-            self._end(transfer)
+            self.end(transfer)
         self.part.restart()
         self.expected, self.served = self.asset.digests, False
         before = self.schedule
