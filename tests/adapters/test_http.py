@@ -735,6 +735,21 @@ def test_locations_of_every_form(status: int, location: str) -> None:
     assert all(head.startswith(b"GET ") for head in asked)
 
 
+def test_a_relative_location_is_of_the_hop_that_said_it(get: Any) -> None:
+    """From one host to another, and there to a neighbour of the page: the neighbour is the other host's."""
+
+    def second(connection: socket.socket) -> None:
+        if _head(connection).split()[1] == b"/there/next":
+            connection.sendall(OK)
+        else:
+            connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: next\r\nContent-Length: 0\r\n\r\n")
+
+    with Wire(second) as other:
+        answer = f"HTTP/1.1 302 Found\r\nLocation: {other.url}/there/x\r\nContent-Length: 0\r\n\r\n"
+        with Wire(_says(answer.encode())) as wire:
+            assert get(_http(), f"{wire.url}/here/x") == (200, b"hello", f"{other.url}/there/next")
+
+
 @pytest.mark.parametrize(
     "location",
     [

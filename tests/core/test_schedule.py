@@ -68,7 +68,7 @@ def test_bytes_are_rarely_fetched_twice(links: list[Link], seed: int) -> None:
     """Racing for the last pieces costs little: a few pieces' worth at most."""
     network = Network(links, 2_000_000, seed=seed, limits=SMALL)
     network.run()
-    assert network.delivered <= 2_000_000 * 1.4
+    assert network.delivered <= 2_000_000 * 1.6
 
 
 FOUR = [
@@ -146,7 +146,7 @@ def test_what_is_written_stays_near_the_front() -> None:
         fresh = received(transfer, size, now_s)
         written = network.schedule.written
         spans = list(written)
-        worst = max(worst, spans[-1][1] - written.taken_until(0))
+        worst = max(worst, spans[-1][1] - next(written.gaps(0, spans[-1][1] + 1))[0])
         return fresh
 
     network.schedule.received = watch  # type: ignore[method-assign]

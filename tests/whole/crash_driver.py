@@ -94,7 +94,9 @@ def main() -> None:
 
     job: dict[str, Any] = json.load(sys.stdin)
     g3m.core.samples.SHARD_SAMPLES = job["shard_samples"]
-    g3m.adapters.parts.FLUSH_BYTES = job["flush_bytes"]
+    # A journal from the first bytes on, however small the file.
+    g3m.adapters.parts.LEAST_FLUSH_BYTES = g3m.adapters.parts.MOST_FLUSH_BYTES = job["flush_bytes"]
+    g3m.adapters.parts.FLUSH_S = g3m.adapters.parts.LEAST_FLUSH_S = 0.0
     root, begin = Path(job["root"]), Path(job["begin"]) if job["begin"] else None
     work = {"get": get, "repair": repair}[job["work"]]
     fuse = Fuse(str(root))

@@ -19,6 +19,7 @@ import pytest
 from tests.whole.disk import check_all_whole, flip, litter, tree
 from tests.whole.sources import REPOSITORY
 
+from g3m.adapters.parts import claimed_bytes
 from g3m.lab.mischief import Trickle
 from g3m.lab.world import World
 
@@ -28,7 +29,8 @@ LAUNCH = f"""
 import runpy
 import g3m.adapters.parts, g3m.core.samples
 g3m.core.samples.SHARD_SAMPLES = {SHARD_SAMPLES}
-g3m.adapters.parts.FLUSH_BYTES = {FLUSH_BYTES}
+g3m.adapters.parts.LEAST_FLUSH_BYTES = g3m.adapters.parts.MOST_FLUSH_BYTES = {FLUSH_BYTES}
+g3m.adapters.parts.LEAST_FLUSH_S = 0.0
 runpy.run_module("g3m", run_name="__main__", alter_sys=True)
 """
 """`python -m g3m` with small shards and a journal that writes often, so that little data has many moments."""
@@ -231,15 +233,18 @@ def test_a_signal_stops_within_two_seconds_and_says_how_to_continue(
     assert f"g3m get coco_valid cc3m_valid --yes --root stopped-{code}" in error
     assert "Traceback" not in error
     assert check_all_whole(root) <= 5
+    (part,) = root.rglob("*val2017.zip.part")
+    kept = claimed_bytes(part)
+    assert kept > 32_000
     origin.be_honest()
     origin.forget_requests()
     done = place.run(*arguments)
     assert done.returncode == 0, done.stderr
-    begun = [
-        request.headers.get("range") for request in origin.requests if request.path.endswith("/val2017.zip")
-    ]
-    assert len(begun) == 1
-    assert int((begun[0] or "bytes=0-")[len("bytes=") : -1]) > 32_000
+    asked = [request for request in origin.requests if request.path.endswith("/val2017.zip")]
+    assert asked
+    assert all(request.status == 206 for request in asked)
+    whole = place.world.sources.coco.valid.stat().st_size
+    assert sum(request.sent_bytes for request in asked) <= whole - kept // 2
     assert tree(root) == {name: digest for name, digest in undisturbed.items() if name in tree(root)}
     assert litter(root) == []
 

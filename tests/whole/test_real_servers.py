@@ -20,9 +20,10 @@ import pytest
 from tests.whole.conftest import Opener
 from tests.whole.disk import check_all_whole, litter, tree
 
+from g3m.adapters.parts import claimed_bytes
 from g3m.adapters.session import Session
 from g3m.core.errors import Interrupted
-from g3m.core.events import Event, Progressed, Retrying, RouteChosen
+from g3m.core.events import Event, Progressed, Retrying
 from g3m.core.receipt import Manifest
 from g3m.core.retry import Policy
 from g3m.lab.mischief import Trickle
@@ -41,7 +42,8 @@ pid {prefix}/nginx.pid;
 error_log {prefix}/error.log;
 events {{ worker_connections 64; }}
 http {{
-    access_log {prefix}/access.log combined;
+    log_format ranged '"$request" $status $body_bytes_sent "$http_range"';
+    access_log {prefix}/access.log ranged;
     default_type application/octet-stream;
     client_body_temp_path {prefix}/body;
     proxy_temp_path {prefix}/proxy;
@@ -93,7 +95,7 @@ class Nginx:
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         assert program, "this test needs nginx: `apt-get install nginx-light`"
         self._program = program
-        self._prefix, self._files = prefix, files
+        self._prefix, self.files = prefix, files
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         prefix.mkdir()
@@ -109,7 +111,7 @@ class Nginx:
 
     def start(self, extra: str = "") -> None:
         config = self._prefix / "nginx.conf"
-        words = {"prefix": self._prefix, "port": self._port, "files": self._files, "extra": extra}
+        words = {"prefix": self._prefix, "port": self._port, "files": self.files, "extra": extra}
         config.write_text(NGINX_CONFIG.format(**words))
         self._process = subprocess.Popen(
             [
@@ -179,22 +181,29 @@ def session_at(url: str, root: Path, world: World) -> Session:
     return replace(session, policy=Policy(empty_attempts=40, first_wait_s=0.05, longest_wait_s=0.2))
 
 
+def sent_bytes(lines: list[str]) -> int:
+    """How many bytes of bodies nginx sent, by its log."""
+    return sum(int(line.split('" ')[1].split()[1]) for line in lines)
+
+
 def test_nginx_serves_whole_files(
     nginx: Nginx, expected: dict[str, str], tmp_path: Path, world: World
 ) -> None:
-    """From nginx come the same bytes as from the lab, each file in one request."""
+    """From nginx come the same bytes as from the lab, each file once."""
     nginx.start()
     made = get_in(DATASETS, session_at(nginx.url, tmp_path / "data", world), []).manifests
     assert sorted(made) == sorted(DATASETS)
     assert tree(tmp_path / "data") == expected
-    assert len(nginx.requests) == 5
-    assert all('" 200 ' in line for line in nginx.requests)
+    assert len({line.split()[1] for line in nginx.requests}) == 5
+    assert all('" 206 ' in line or '" 200 ' in line for line in nginx.requests)
+    files = nginx.files.rglob("*.*")
+    assert sent_bytes(nginx.requests) <= 1.5 * sum(path.stat().st_size for path in files)
 
 
 def test_nginx_serves_the_rest_of_a_file(
     nginx: Nginx, expected: dict[str, str], tmp_path: Path, world: World
 ) -> None:
-    """A run that was stopped in the middle asks nginx for a range, gets 206 and ends with the same bytes."""
+    """A run that was stopped in the middle asks nginx for what is missing only, and ends with the same bytes."""
     nginx.start("limit_rate 60k;")
     session = session_at(nginx.url, tmp_path / "data", world)
 
@@ -209,10 +218,15 @@ def test_nginx_serves_the_rest_of_a_file(
     with pytest.raises(Interrupted):
         get_in(DATASETS, session, [stop_midway])
     nginx.stop()
+    (part,) = (tmp_path / "data").rglob("*train2017.zip.part")
+    kept, before = claimed_bytes(part), len(nginx.requests)
+    assert kept > 50_000
     nginx.start()
     get_in(DATASETS, session_at(nginx.url, tmp_path / "data", world), [])
-    ranges = [line for line in nginx.requests if '" 206 ' in line]
-    assert ["zips/train2017.zip" in line for line in ranges] == [True]
+    ranges = [line for line in nginx.requests[before:] if "zips/train2017.zip" in line]
+    assert all('" 206 ' in line for line in ranges)
+    assert not any('"bytes=0-' in line for line in ranges)
+    assert sent_bytes(ranges) <= world.sources.coco.train.stat().st_size - kept // 2
     assert tree(tmp_path / "data") == expected
     assert litter(tmp_path / "data") == []
 
@@ -243,9 +257,9 @@ def test_nginx_killed_in_the_middle_is_waited_for(
             thread.join(timeout=30)
     assert killed
     assert any(isinstance(event, Retrying) for event in events)
-    begins = [event.offset_bytes for event in events if isinstance(event, RouteChosen)]
-    assert max(begins) > 50_000
-    assert sum('" 206 ' in line for line in nginx.requests) == 1
+    for task in {event.task for event in events}:
+        done = [event.done_bytes for event in events if isinstance(event, Progressed) and event.task == task]
+        assert done == sorted(done), "bytes were thrown away"
     assert tree(tmp_path / "data") == expected
     assert check_all_whole(tmp_path / "data") == 12
 
@@ -362,9 +376,14 @@ def test_s3_serves_the_rest_of_an_object(
     before = len(s3.answers(206))
     events: list[Event] = []
     get_in(DATASETS, s3_session(tmp_path / "data"), [events.append])
-    begins = [event.offset_bytes for event in events if isinstance(event, RouteChosen)]
-    assert begins[0] > 30_000
-    assert begins[1:] == [0, 0, 0, 0]
-    assert len(s3.answers(206)) == before + 1
+    begun: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Progressed):
+            begun.setdefault(event.task, event.done_bytes)
+    assert [name for name, done in begun.items() if name.startswith("fetch/") and done] == [
+        next(name for name in begun if name.endswith("train2017.zip"))
+    ]
+    assert max(done for name, done in begun.items() if name.endswith("train2017.zip")) > 30_000
+    assert len(s3.answers(206)) > before
     assert tree(tmp_path / "data") == expected
     assert verify_in([], s3_session(tmp_path / "data"), [], deep=True, repair=False).ok

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from g3m.core.digest import of_bytes, strongest
@@ -122,7 +123,7 @@ class DatasetPlan:
         return Task(id=f"publish/{self.name}", kind="publish", dataset=self.name, needs=needs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What will be done: datasets in order, each asset fetched once even if two datasets share it."""
 
@@ -131,7 +132,7 @@ class Plan:
     def dataset(self, name: str) -> DatasetPlan:
         return next(dataset for dataset in self.datasets if dataset.name == name)
 
-    @property
+    @cached_property
     def assets(self) -> dict[str, Asset]:
         """Every asset once, by id."""
         return {asset_id(asset): asset for dataset in self.datasets for asset in dataset.assets}

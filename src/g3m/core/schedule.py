@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from g3m.core.sources import Meter, Source
 from g3m.core.spans import Span, Spans
 
+AWAY_S = 5.0
+FAR_S = 0.1
 UNKNOWN_BYTES = 2**62
 """The end of a file whose size nobody has said yet."""
 
@@ -30,7 +32,7 @@ class Limits:
     total_connections: int = 32
     first_piece_bytes: int = 2**20
     least_piece_bytes: int = 2**18
-    most_piece_bytes: int = 2**24
+    most_piece_bytes: int = 2**23
     horizon_s: float = 6.0
     stall_s: float = 30.0
     """The longest silence that is borne; with a known latency much less is."""
@@ -232,7 +234,9 @@ class Schedule:
         """How long a transfer may be silent."""
         limits, source = self.limits, transfer.source
         if transfer.headed_s is not None:
-            return min(limits.stall_s, max(limits.least_stall_s, 8 * source.latency_s))
+            # Where others of the same source flow, silence is this connection's own.
+            least_s = limits.least_stall_s / (2 if self.flowing(source) > 1 else 1)
+            return min(limits.stall_s, max(least_s, 8 * source.latency_s))
         longest = min(limits.head_s, limits.stall_s)
         if not others and not source.good:
             return longest
@@ -253,7 +257,7 @@ class Schedule:
     def _ready(self, now_s: float) -> list[Source]:
         """The sources that may have one more: first those that have to prove themselves, then the fast."""
         ready = [s for s in self.sources if s.may_start(self.connections(s), now_s)]
-        if any(not (_last_resort(source) or source.dropped or source.spent) for source in self.sources):
+        if any(not (_last_resort(source) or _away(source, now_s)) for source in self.sources):
             ready = [source for source in ready if not _last_resort(source)]
         return sorted(ready, key=lambda s: (s.good, -self.rate(s, now_s) if s.good else 0.0, s.rank))
 
@@ -299,7 +303,10 @@ class Schedule:
         """A few seconds' worth, and less when the end is near: half of the source's fair share."""
         limits, rate = self.limits, self.rate(source, now_s)
         if not rate:
-            return limits.first_piece_bytes
+            # Far away a small first piece costs a round trip for little.
+            most = 8 * limits.first_piece_bytes if source.latency_s > FAR_S else 0
+            share = (self.size_bytes - self.written.size_bytes) // (2 * limits.connections)
+            return max(min(share, most), limits.first_piece_bytes)
         everybody = rate + sum(self.rate(t.source, now_s) for t in self.transfers.values())
         left = self.size_bytes - self.written.size_bytes
         wanted = min(rate * limits.horizon_s, left * rate / everybody / 2, limits.most_piece_bytes)
@@ -392,6 +399,11 @@ class Schedule:
         else:
             source.level = trial.former_level
             self._trial_after_s = now_s + limits.thrift_again_s
+
+
+def _away(source: Source, now_s: float) -> bool:
+    """Whether nothing is to be expected of a source for some time."""
+    return bool(source.dropped) or source.spent or source.rest_until_s > now_s + AWAY_S
 
 
 def _last_resort(source: Source) -> bool:

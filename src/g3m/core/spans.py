@@ -76,19 +76,6 @@ class Spans:
         number = bisect_right(self._starts, start) - 1
         return number >= 0 and self._ends[number] >= end
 
-    def free_until(self, position: int, end: int) -> int:
-        """Where the free bytes from `position` on stop, at most at `end`; `position` if it is taken."""
-        number = bisect_right(self._starts, position) - 1
-        if number >= 0 and self._ends[number] > position:
-            return position
-        following = number + 1
-        return min(end, self._starts[following]) if following < len(self._starts) else end
-
-    def taken_until(self, position: int) -> int:
-        """Where the range that holds `position` stops; `position` itself if it is free."""
-        number = bisect_right(self._starts, position) - 1
-        return max(position, self._ends[number]) if number >= 0 else position
-
     def within(self, start: int, end: int) -> Iterator[Span]:
         """The parts of a range that are in, in order."""
         for gap_start, gap_end in [*self.gaps(start, end), (end, end)]:

@@ -11,6 +11,7 @@ import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from g3m.adapters.allocator import use_one_arena
 from g3m.adapters.session import Session
 from g3m.core.agenda import Agenda
 from g3m.core.errors import G3MError, Interrupted
@@ -25,6 +26,7 @@ CORES_LIMIT = 4
 
 def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Iterator[Outcome]:
     """Run tasks as they become ready, until none runs and none is ready."""
+    use_one_arena()
     reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     jobs = session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
     with (

@@ -21,7 +21,7 @@ from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Noted, Progressed
 from g3m.core.members import Member, Refusal, basename
 from g3m.core.pairs import unique_keys
-from g3m.core.plan import Plan, Task, asset_id
+from g3m.core.plan import Plan, Task
 from g3m.core.receipt import AssetReceipt, Rejected
 from g3m.core.samples import safe_key
 from g3m.core.shard import Entry, Field, ShardSummary
@@ -63,7 +63,7 @@ class _Survey:
 def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     """Take over one shard and write its receipt."""
     dataset = plan.dataset(task.dataset)
-    asset = next(asset for asset in dataset.assets if asset_id(asset) == task.asset)
+    asset = plan.assets[task.asset]
     receipt = present(session, asset)
     if receipt is None:
         raise BadArchive(f"{asset.name}: the fetched file is gone; run again")

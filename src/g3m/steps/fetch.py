@@ -60,6 +60,9 @@ TICK_S = 0.25
 POLL_S = 0.1
 SLOW_BYTES_PER_S = 2**18
 """Under --bwlimit a connection more than each such share gains nothing."""
+TELLING_BYTES = 2**23
+"""A smaller file says little about the speed of a route."""
+
 LATER_S = 30.0
 """When a route that failed as often as the policy allows is tried once more, while others work."""
 
@@ -104,7 +107,8 @@ def _download(task: Task, asset: Asset, session: Session) -> Generator[Event, No
         # First the receipt: without the file it says nothing, and with it no kill can come between.
         write_receipt(session, receipt)
         part.finish(whole_path(session, asset), receipt.size_bytes)
-        remember(session, download.schedule.sources, download.suspects.liars)
+        if receipt.size_bytes >= TELLING_BYTES or download.suspects.liars:
+            remember(session, download.schedule.sources, download.suspects.liars)
     finally:
         part.close()
     return receipt
