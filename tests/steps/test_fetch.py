@@ -35,6 +35,7 @@ from g3m.core.errors import (
     Missing,
     NoSpace,
     Refused,
+    SettingsError,
     SourceError,
     Throttled,
     Truncated,
@@ -1032,6 +1033,16 @@ def test_only_the_chosen_routes_are_used(bench: Any) -> None:
     outcome = bench.fetch(asset, session)
     assert isinstance(outcome.error, Missing)
     assert not [request for request in bench.origin.requests if request.path == bench.path]
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_choice_that_leaves_no_route_is_a_mistake(bench: Any, pinned: bool) -> None:
+    """--route with a host that the file is not at names the option, and asks nobody."""
+    session, asset = bench.session(route=["nowhere.example"]), bench.asset(bench.origin, pinned=pinned)
+    outcome = bench.fetch(asset, session)
+    assert isinstance(outcome.error, SettingsError)
+    assert "--route nowhere.example" in outcome.error.message
+    assert bench.requests == []
 
 
 def test_a_node_that_died_is_left_for_another(bench: Any) -> None:

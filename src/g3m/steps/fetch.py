@@ -23,6 +23,7 @@ from g3m.core.errors import (
     Interrupted,
     Refused,
     Replaced,
+    SettingsError,
     SourceError,
     Throttled,
     Unreachable,
@@ -63,6 +64,10 @@ SLOW_BYTES_PER_S = 2**18
 TELLING_BYTES = 2**23
 """A smaller file says little about the speed of a route."""
 
+_NO_ROUTE = (
+    "`g3m info NAME` shows the places; ways are direct, proxy, or the host of a proxy",
+    "`g3m info NAME` 会列出各地址；线路可为 direct、proxy 或代理主机名",
+)
 LATER_S = 30.0
 """When a route that failed as often as the policy allows is tried once more, while others work."""
 
@@ -87,6 +92,10 @@ def _download(task: Task, asset: Asset, session: Session) -> Generator[Event, No
     settings = session.settings
     routes = candidates(asset.places, settings.endpoints, settings.mirrors, session.ways, settings.route)
     peers = [Route(place.url, place.way, peer=True) for place in peer_places(session, asset)]
+    if not routes and not peers:
+        raise SettingsError(
+            f"{asset.name}: --route {' '.join(settings.route)} leaves no route to it", hint=_NO_ROUTE
+        )
     part = Part(part_path(session, asset), asset.digests, asset.size_bytes)
     try:
         download = Download(task, asset, session, part, health=recall(session))
