@@ -81,6 +81,42 @@ OPTIONS = (
         help="Share of rejected samples (0 to 1) above which a dataset fails; the recipe's by default.",
     ),
     Option(
+        name="stream",
+        default=False,
+        flag="--stream",
+        variable="G3M_STREAM",
+        help="Pack while the archive comes in and drop what is packed: it never lies on the disk whole.",
+    ),
+    Option(
+        name="policy",
+        default=(),
+        flag="--policy",
+        help="What happens to a class of findings: CLASS=keep, reject or fix; repeatable.",
+    ),
+    Option(
+        name="image_size",
+        default=0,
+        flag="--image-size",
+        least=0,
+        most=16384,
+        help="Resize pictures to so many pixels while packing; 0 leaves every byte as it is.",
+    ),
+    Option(
+        name="resize",
+        default="keep_ratio",
+        flag="--resize",
+        choices=("keep_ratio", "keep_ratio_largest", "center_crop", "border"),
+        help="How: the shorter or the longer side, cropped to a square, or fitted into one.",
+    ),
+    Option(
+        name="quality",
+        default=95,
+        flag="--quality",
+        least=1,
+        most=100,
+        help="JPEG quality of pictures that are encoded anew (resized or fixed).",
+    ),
+    Option(
         name="offline",
         default=False,
         flag="--offline",
@@ -202,6 +238,11 @@ class Settings:
     jobs: int = 0
     keep_assets: bool = False
     max_rejected: float = -1.0
+    stream: bool = False
+    policy: tuple[str, ...] = ()
+    image_size: int = 0
+    resize: str = "keep_ratio"
+    quality: int = 95
     offline: bool = False
     lang: str = ""
     stall_timeout_s: float = 30.0
