@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Thread
 
-from g3m.core.digest import Digest, Hasher, disagreement
+from g3m.core.digest import Digest, Engine, Hasher, disagreement
 from g3m.core.errors import G3MError, Locked, StorageError, storage_error
-from g3m.core.journal import FORMAT, Claim, Record, Segment, records, remaining, seal
+from g3m.core.journal import FORMAT, Claim, Drop, Record, Segment, drop_of, records, remaining, seal
 from g3m.core.spans import Span, Spans
 
 try:  # several times as fast, where it has wheels
@@ -60,8 +60,16 @@ class Difference:
 class Part:
     """One download in progress: `restore`, then `write` anywhere, `settle`, and `finish`."""
 
-    def __init__(self, path: Path, digests: Sequence[Digest], size_bytes: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        digests: Sequence[Digest],
+        size_bytes: int | None,
+        engine: Engine | None = None,
+    ) -> None:
+        """`engine` makes digests that can say their state; without one nothing can be dropped."""
         self.path = path
+        self._engine = engine
         self._journal_path = path.with_suffix(".journal")
         # md5 costs as much as sha256: only where it is pinned, or may come with the answer.
         self._algorithms = {digest.algorithm for digest in digests} or {"md5"}
@@ -101,8 +109,14 @@ class Part:
         self._waiting_bytes = 0
         self._flushed_s = time.monotonic()
         self._sync_s = 0.0
-        self._hasher = Hasher(self._algorithms, size_bytes=self._size_bytes)
+        self._hasher = self._new_hasher()
         self._hashed = 0
+        self._drop_record: Drop | None = None
+
+    def _new_hasher(self) -> Hasher:
+        if self._engine is None:
+            return Hasher(self._algorithms, size_bytes=self._size_bytes)
+        return Hasher(self._algorithms, size_bytes=self._size_bytes, engine=self._engine)
 
     # What is there
 
@@ -115,7 +129,7 @@ class Part:
             found = _records(self._journal_path)
             if next(found, None) == self._identity:
                 self._believe(found)
-            if self._claims or self.places:
+            if self._claims or self.places or self._drop_record:
                 self._write_journal()
                 self._begin_thread()
             else:
@@ -131,17 +145,73 @@ class Part:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def _believe(self, found: Iterator[Record]) -> None:
-        for record in remaining(found, self._claims, os.fstat(self._file).st_size):
+        known = list(found)
+        for record in remaining(known, self._claims, os.fstat(self._file).st_size):
             self.places[record["place"]] = record["etag"]
             self.announced_bytes = record["size_bytes"]
             self.announced_digests = tuple(record["digests"])
         for claim in self._claims.values():
             self.places.setdefault(claim.place, "")
+        drops = [drop for drop in map(drop_of, known) if drop is not None]
+        if drops:
+            self._believe_drop(drops[-1])
+
+    def _believe_drop(self, drop: Drop) -> None:
+        """Go on where the digest was when bytes were dropped; without its state nothing is worth keeping."""
+        try:
+            if self._engine is None:
+                raise ValueError("its state cannot be used here")
+            self._hasher.resume(drop.states, drop.front, self._engine)
+        except (ValueError, KeyError, OSError, AttributeError):
+            self._reset()
+            return
+        self._hashed, self._drop_record = drop.front, drop
+        for offset in [o for o, claim in self._claims.items() if o + claim.length <= drop.end]:
+            del self._claims[offset]
 
     def claimed(self) -> Spans:
         """The ranges that are durable, as far as this run knows."""
         with self._turn:
-            return Spans((offset, offset + claim.length) for offset, claim in self._claims.items())
+            spans = Spans((offset, offset + claim.length) for offset, claim in self._claims.items())
+            if self.dropped:
+                spans.add(0, self.dropped)
+            return spans
+
+    @property
+    def dropped(self) -> int:
+        """How many bytes at the front are used up: claimed, and on the disk no more."""
+        return self._drop_record.end if self._drop_record else 0
+
+    @property
+    def front(self) -> int:
+        """How far the file is whole from its beginning on, and in the digest."""
+        return self._hashed
+
+    def wait_front(self, end: int, wait_s: float) -> bool:
+        """Whether the front has come to `end`; waits so long for it."""
+        with self._turn:
+            if self._hashed < end:
+                self._turn.wait(wait_s)
+            return self._hashed >= end
+
+    def drop(self, end: int, kept: int, punch: Callable[[int, int, int], bool]) -> None:
+        """Give bytes below `end` back to the disk, but for the first `kept`; they count as claimed.
+
+        `end` must not lie behind the front. First the journal says so, with the state of the digest, then
+        `punch(file, start, end)` frees them: a kill in between leaves bytes that nobody needs.
+        """
+        with self._mapped(), self._turn:
+            self._check_alone()
+            before = max(self.dropped, kept)
+            if self._journal < 0:
+                self._write_journal()
+            drop = Drop(end, kept, self._hashed, self._hasher.states())
+            self._append(drop.record)
+            os.fdatasync(self._journal)
+            self._drop_record = drop
+            for offset in [o for o, claim in self._claims.items() if o + claim.length <= end]:
+                del self._claims[offset]
+        punch(self._file, before, end)
 
     def bytes_of_places(self) -> dict[str, int]:
         """How many of the claimed bytes came from each place."""
@@ -345,7 +415,7 @@ class Part:
             if self._journal >= 0:
                 self._append({"forget": place})
                 os.fdatasync(self._journal)
-            self._hasher, self._hashed = Hasher(self._algorithms, size_bytes=self._size_bytes), 0
+            self._hasher, self._hashed = self._new_hasher(), 0
         return spans
 
     def _drop(self, place: str) -> list[Span]:
@@ -433,7 +503,8 @@ class Part:
             Segment(offset, claim.place, claim.length, claim.crc32).record
             for offset, claim in sorted(self._claims.items())
         ]
-        lines = [seal(record) for record in (self._identity, *places, *claims, self._run)]
+        drops = [self._drop_record.record] if self._drop_record else []
+        lines = [seal(record) for record in (self._identity, *places, *drops, *claims, self._run)]
         temporary = self._journal_path.with_suffix(".journal.tmp")
         journal = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o644

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _HEX_LENGTH = {"sha256": 64, "md5": 32, "git-sha1": 40}
 STRENGTH = ("sha256", "git-sha1", "md5")
@@ -43,16 +44,29 @@ def strongest(digests: Iterable[Digest]) -> Digest | None:
     return min(digests, key=lambda digest: STRENGTH.index(digest.algorithm), default=None)
 
 
+Engine = Callable[[str, str], Any]
+"""Makes an object with hashlib's methods for an algorithm, at a state of it (empty: at its beginning)."""
+
+
+def _hashlib(algorithm: str, state: str) -> Any:
+    if state:
+        raise ValueError("hashlib cannot begin at a state")
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
 class Hasher:
     """Computes sha256 always, and the other algorithms that are asked for, over one stream of bytes."""
 
-    def __init__(self, algorithms: Iterable[str] = (), *, size_bytes: int | None = None) -> None:
-        self._hashes = {"sha256": hashlib.sha256()}
+    def __init__(
+        self, algorithms: Iterable[str] = (), *, size_bytes: int | None = None, engine: Engine = _hashlib
+    ) -> None:
+        """`engine(algorithm, state)` makes the objects that count; hashlib's cannot say their state."""
+        self._hashes = {"sha256": engine("sha256", "")}
         if "md5" in (wanted := set(algorithms)):
-            self._hashes["md5"] = hashlib.md5(usedforsecurity=False)
+            self._hashes["md5"] = engine("md5", "")
         if "git-sha1" in wanted and size_bytes is not None:
-            blob = hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
-            self._hashes["git-sha1"] = blob
+            self._hashes["git-sha1"] = engine("sha1", "")
+            self._hashes["git-sha1"].update(b"blob %d\0" % size_bytes)
         self.size_bytes = 0
 
     def update(self, data: bytes | memoryview) -> None:
@@ -67,6 +81,16 @@ class Hasher:
         twin._hashes = {name: value.copy() for name, value in self._hashes.items()}
         twin.size_bytes = self.size_bytes
         return twin
+
+    def states(self) -> dict[str, str]:
+        """Where each digest is, for `resume`; only with an engine that can say it."""
+        return {name: value.state() for name, value in self._hashes.items()}
+
+    def resume(self, states: Mapping[str, str], size_bytes: int, engine: Engine) -> None:
+        """Go on behind `size_bytes` bytes; ValueError or KeyError if the states do not fit."""
+        names = {"git-sha1": "sha1"}
+        self._hashes = {name: engine(names.get(name, name), states[name]) for name in self._hashes}
+        self.size_bytes = size_bytes
 
     def digests(self) -> tuple[Digest, ...]:
         """The digests of everything so far, the strongest first."""

@@ -1,7 +1,7 @@
 """The journal beside a download, as values: its lines, what they claim, and what is left of the claims.
 
 A line is `crc32-of-the-line JSON`. A record claims a range, says that a claimed one was lost, forgets
-those of a place, or keeps what a place announced of the whole.
+those of a place, keeps what a place announced of the whole, or says which bytes were used up and dropped.
 """
 
 from __future__ import annotations
@@ -27,6 +27,23 @@ class Claim:
     crc32: int
     place: str
     proved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Bytes that are used up and lie on the disk no more: those below `end`, of which the first `kept` stay.
+
+    `front` is how far the digest of the whole had come (not before `end`), `states` what it was there.
+    """
+
+    end: int
+    kept: int
+    front: int
+    states: dict[str, str]
+
+    @property
+    def record(self) -> Record:
+        return {"dropped": self.end, "kept": self.kept, "front": self.front, "states": self.states}
 
 
 @dataclass(slots=True)
@@ -82,6 +99,17 @@ def remaining(found: Iterable[Record], claims: dict[int, Claim], size_bytes: int
             if end <= size_bytes and next(covered.within(offset, end), None) is None:
                 covered.add(offset, end)
                 claims[offset] = Claim(length, record["crc32"], record["place"], False)
+
+
+def drop_of(record: Record) -> Drop | None:
+    """The drop that a record tells of, or None."""
+    end, kept, front = record.get("dropped"), record.get("kept"), record.get("front")
+    states = record.get("states")
+    if not isinstance(end, int) or not isinstance(kept, int) or not isinstance(front, int):
+        return None
+    if not 0 <= kept <= end <= front or not isinstance(states, dict):
+        return None
+    return Drop(end, kept, front, {str(name): str(state) for name, state in states.items()})
 
 
 def _is_about_place(record: Record) -> bool:

@@ -126,6 +126,8 @@ class Schedule:
         self.limits = limits
         self.solo = False
         """One connection only: the file has no validator, so parts of two answers could differ."""
+        self.ceiling = UNKNOWN_BYTES
+        """Nothing behind it is begun: whoever uses the file up from its front has not come so far."""
         self.transfers: dict[int, Transfer] = {}
         self.meter = Meter(now_s)
         self._room = room
@@ -293,7 +295,7 @@ class Schedule:
     def _first_free(self, source: Source) -> Span | None:
         """The first range that is neither written nor promised, and that the source has."""
         promised = Spans((t.position, t.end) for t in self.transfers.values())
-        for start, end in self.written.gaps(0, self.size_bytes):
+        for start, end in self.written.gaps(0, min(self.size_bytes, self.ceiling)):
             for gap in promised.gaps(start, end):
                 for span in [gap] if source.has is None else source.has.within(*gap):
                     return span

@@ -8,7 +8,7 @@ several connections only if its validator is a strong one. A file gets its name 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from g3m.adapters.http import Came, Ended, Headed, Occurrence, Pool, Request
@@ -89,35 +89,16 @@ def fetch(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
 
 
 def _download(task: Task, asset: Asset, session: Session) -> Generator[Event, None, AssetReceipt]:
-    settings = session.settings
-    routes = candidates(asset.places, settings.endpoints, settings.mirrors, session.ways, settings.route)
-    peers = [Route(place.url, place.way, peer=True) for place in peer_places(session, asset)]
-    if not routes and not peers:
-        raise SettingsError(
-            f"{asset.name}: --route {' '.join(settings.route)} leaves no route to it", hint=_NO_ROUTE
-        )
     part = Part(part_path(session, asset), asset.digests, asset.size_bytes)
     try:
-        download = Download(task, asset, session, part, health=recall(session))
-        kept = part.restore()
-        yield Progressed(task=task.id, done_bytes=kept.size_bytes, total_bytes=asset.size_bytes or 0)
-        if kept:
-            yield Noted(task=task.id, text=f"{kept.size_bytes} bytes are here from an earlier run")
-        for text in peer_notes(session):
-            yield Noted(task=task.id, text=text)
-        yield from download.run((*routes, *peers))
-        receipt = AssetReceipt(
-            id=asset_id(asset),
-            name=asset.name,
-            size_bytes=download.schedule.size_bytes,
-            digests=part.digests(),
-            proof=proof(asset, session, served=download.served),
-        )
+        download = Download(task, asset, session, part)
+        yield from download.prepare()
+        yield from download.run()
+        receipt = download.receipt()
         # First the receipt: without the file it says nothing, and with it no kill can come between.
         write_receipt(session, receipt)
         part.finish(whole_path(session, asset), receipt.size_bytes)
-        if receipt.size_bytes >= TELLING_BYTES or download.suspects.liars:
-            remember(session, download.schedule.sources, download.suspects.liars)
+        download.remember()
     finally:
         part.close()
     return receipt
@@ -140,6 +121,11 @@ class Download:
     reasons: dict[str, str] = field(default_factory=dict)
     suspects: Suspects = field(default_factory=Suspects)
     health: Health = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    attend: Callable[[], None] = lambda: None
+    """Called in every turn of the loop: whoever uses the bytes up while they come has a word there."""
+    hidden_bytes: int = 0
+    """Bytes that are not wanted yet: they count as written in the schedule, and are not."""
     renewed: int = 0
     ticked_s: float = 0.0
     etag: str = ""
@@ -156,10 +142,55 @@ class Download:
         """Whether one digest proves every byte, wherever it comes from."""
         return bool(self.asset.digests) and self.asset.size_bytes is not None
 
-    def run(self, routes: Sequence[Route]) -> Iterator[Event]:
+    def prepare(self) -> Iterator[Event]:
+        """Find the routes and what an earlier run has left; SettingsError if no route is allowed."""
+        session, settings, asset = self.session, self.session.settings, self.asset
+        routes = candidates(asset.places, settings.endpoints, settings.mirrors, session.ways, settings.route)
+        peers = (Route(place.url, place.way, peer=True) for place in peer_places(session, asset))
+        self.routes = (*routes, *peers)
+        if not self.routes:
+            raise SettingsError(
+                f"{asset.name}: --route {' '.join(settings.route)} leaves no route to it", hint=_NO_ROUTE
+            )
+        self.health = recall(session)
+        kept = self.part.restore()
+        yield Progressed(task=self.task.id, done_bytes=kept.size_bytes, total_bytes=asset.size_bytes or 0)
+        if kept:
+            yield Noted(task=self.task.id, text=f"{kept.size_bytes} bytes are here from an earlier run")
+        for text in peer_notes(session):
+            yield Noted(task=self.task.id, text=text)
+
+    def receipt(self) -> AssetReceipt:
+        """What proves, after `run`, that the asset came and is right."""
+        return AssetReceipt(
+            id=asset_id(self.asset),
+            name=self.asset.name,
+            size_bytes=self.schedule.size_bytes,
+            digests=self.part.digests(),
+            proof=proof(self.asset, self.session, served=self.served),
+        )
+
+    def remember(self) -> None:
+        """Keep what was learned of the routes, for later runs."""
+        if self.schedule.size_bytes >= TELLING_BYTES or self.suspects.liars:
+            remember(self.session, self.schedule.sources, self.suspects.liars)
+
+    def run_ahead(self, start: int) -> Iterator[Event]:
+        """Fetch what lies from `start` on, before everything else: the directory of an archive is there."""
+        with self.session.http.pool() as self.pool:
+            self._begin(self.routes)
+            self.hidden_bytes = start - sum(e - s for s, e in self.schedule.written.within(0, start))
+            self.schedule.written.add(0, start)
+            while self.sources_left and not self.schedule.complete:
+                yield from self._fetch_all()
+            self.hidden_bytes = 0
+        if not self.schedule.complete:
+            raise self._no_route_left()
+
+    def run(self) -> Iterator[Event]:
         """Fetch and verify every byte; raises the last error, with every route's, if nobody delivers."""
         self.expected = self.asset.digests
-        groups = [routes] if self.pinned else _one_place_each(routes, self.part.places)
+        groups = [self.routes] if self.pinned else _one_place_each(self.routes, self.part.places)
         with self.session.http.pool() as self.pool:
             for number, group in enumerate(groups):
                 if number:
@@ -237,6 +268,7 @@ class Download:
         try:
             while not schedule.complete:
                 session.check_stop()
+                self.attend()
                 schedule.forget(self.part.lost())  # before anything is handed out, or it comes twice
                 now_s = session.monotonic()
                 for move in schedule.step(now_s):
@@ -424,6 +456,8 @@ class Download:
         names = ", ".join(dict.fromkeys(map(host_of, self.part.bytes_of_places())))
         text = f"the bytes from {names} have {short[1]}, pinned is {short[0]}"
         self.last_error = DigestMismatch(f"{self.asset.name}: {text}")
+        if self.part.dropped:
+            raise self.last_error  # what is used up cannot be compared any more
         yield Noted(task=self.task.id, text=f"{text}; looking for the culprit")
         if not self.pinned:
             yield from self._distrust_all()
@@ -469,7 +503,7 @@ class Download:
         size = self.schedule.size_bytes
         return Progressed(
             task=self.task.id,
-            done_bytes=self.schedule.written.size_bytes,
+            done_bytes=self.schedule.written.size_bytes - self.hidden_bytes,
             total_bytes=0 if size == UNKNOWN_BYTES else size,
         )
 
