@@ -132,11 +132,14 @@ def test_records_keep_their_order_and_number() -> None:
     assert [(record.position, record.caption) for record in arrays[1]] == [(0, "a"), (1, "b"), (2, "c")]
 
 
-def test_lone_surrogates_are_replaced() -> None:
-    """Captions can be written as UTF-8, whatever escapes the file holds."""
+def test_what_is_no_utf8_stays_for_packing_to_find() -> None:
+    """Neither an escape of the file nor a byte of it is changed here: it would never be counted."""
     found = json_records({"image_urls": [URL], "captions": ["x\ud800"]})
     assert found is not None
-    assert found[1][0].caption == "x\ufffd"
+    assert found[1][0].caption == "x\ud800"
+    lines = line_records(f"{URL}\n", b"caf\xe9\n".decode("utf-8", "surrogateescape"))
+    assert lines is not None
+    assert lines[0].caption == "caf\udce9"
 
 
 @given(st.text(string.ascii_letters + string.digits + " é漢%+&=,", min_size=1, max_size=20))

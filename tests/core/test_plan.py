@@ -26,6 +26,7 @@ from g3m.core.plan import (
     make_dataset_plan,
 )
 from g3m.core.recipe import Asset, Expect, Recipe, SampleRule, parse
+from g3m.core.treatment import Resize, Treatment
 
 toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 FOLDER = Path(str(g3m.recipes.__file__)).parent
@@ -124,6 +125,55 @@ def test_what_decides_bytes_changes_the_identity(
 ) -> None:
     """Parity, folder, each key of the samples rule and each asset's name, content and size take part."""
     assert identify(recipe, assets, parity) != toy().identity
+
+
+IDENTITIES = {
+    "coco": "227419b31109cf1ede1dcc36fe9499d6607675c44c31ccc2b0695b71a22f91a8",
+    "coco_valid": "47558b651f04b08b6f700fd6088a478c62283a74890714b58accaff6829e978a",
+    "openimages_v7_valid": "2b6f3b678da4d35e969aa34b70e24314ea8b1371146886cffcbb6a62953cc6cb",
+    "sbu": "3570085b8e2b070e79bf8ef5fc5c70017d6bf771a0bf8a9cc33221d4766a9a4f",
+}
+
+
+@pytest.mark.parametrize("name", sorted(IDENTITIES))
+def test_identities_of_published_datasets_do_not_change(name: str) -> None:
+    """What was packed before there was a policy is still the same dataset."""
+    assert built_in(name).identity == IDENTITIES[name]
+
+
+TREATMENTS = [
+    Treatment(policy={"cmyk": "reject"}),
+    Treatment(policy={"cmyk": "fix"}),
+    Treatment(policy={"cmyk": "fix"}, quality=80),
+    Treatment(policy={"grayscale": "fix"}),
+    Treatment(resize=Resize(size=512)),
+    Treatment(resize=Resize(size=511)),
+    Treatment(resize=Resize(size=512, mode="border")),
+    Treatment(resize=Resize(size=512, quality=80)),
+]
+
+
+def test_the_treatment_takes_part_in_the_identity() -> None:
+    """Each class, action, size, mode and quality makes another dataset, and the default makes the one of old."""
+    made = [make_dataset_plan(RECIPE, RECIPE.assets, "none", treatment=one) for one in TREATMENTS]
+    assert len({plan.identity for plan in (*made, toy())}) == len(TREATMENTS) + 1
+    assert [plan.treatment for plan in made] == TREATMENTS
+    for default in (Treatment(), Treatment(quality=50)):  # a quality that nothing asks for changes nothing
+        assert make_dataset_plan(RECIPE, RECIPE.assets, "none", treatment=default).identity == toy().identity
+
+
+def test_a_plan_shows_its_treatment() -> None:
+    """`g3m plan --json` has it beside the identity."""
+    made = make_dataset_plan(RECIPE, RECIPE.assets, "none", treatment=TREATMENTS[2])
+    shown = Plan(datasets=(made, toy())).to_dict()["datasets"]
+    assert [row["treatment"] for row in shown] == [{"policy": {"cmyk": "fix"}, "quality": 80}, {}]
+
+
+def test_equal_pictures_cannot_be_found_in_a_stream() -> None:
+    """They are compared before the first shard is packed, so such a dataset is not streamed."""
+    plain = replace(toy(), stream=True)
+    assert plain.streamed == PICTURES
+    assert replace(plain, treatment=Treatment(policy={"duplicate_image": "reject"})).streamed is None
 
 
 def test_the_pack_format_takes_part_in_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,12 +21,14 @@ from g3m.core.receipt import (
     add_counts,
     arrangement,
     asset_receipt,
+    count_findings,
     count_reasons,
     manifest,
     shard_receipt,
     to_json,
 )
 from g3m.core.shard import ShardSummary
+from g3m.core.treatment import CLASSES, Resize, Treatment
 
 Document = AssetReceipt | Arrangement | ShardReceipt | Manifest
 READERS: dict[type, Callable[[str], Document | None]] = {
@@ -58,8 +61,17 @@ arrangements = st.builds(
     list_size_bytes=numbers,
     rejected=rejected,
     form=texts,
+    notes=counts,
 )
-shard_receipts = st.builds(ShardReceipt, identity=texts, shard=summaries, rejected=rejected, notes=counts)
+shard_receipts = st.builds(
+    ShardReceipt, identity=texts, shard=summaries, rejected=rejected, notes=counts, findings=rejected
+)
+treatments = st.builds(
+    Treatment,
+    policy=st.sampled_from([{}, {"cmyk": "reject"}, {"truncated": "reject", "orientation": "reject"}]),
+    resize=st.none()
+    | st.builds(Resize, size=st.integers(1, 9), mode=st.sampled_from(["border", "keep_ratio"])),
+)
 manifests = st.builds(
     Manifest,
     dataset=texts,
@@ -76,6 +88,8 @@ manifests = st.builds(
     expected_samples=st.none() | numbers,
     expected_source=texts,
     form=texts,
+    treatment=treatments,
+    findings=st.none() | st.dictionaries(texts, counts, max_size=2),
 )
 documents = st.one_of(assets, arrangements, shard_receipts, manifests)
 
@@ -88,7 +102,12 @@ EXAMPLES: list[Document] = [
         list_size_bytes=99,
         rejected=(("k", "no_caption", "a.jpg"),),
     ),
-    ShardReceipt(identity="id", shard=ShardSummary("00000.tar", 2, 10240, "f" * 64), notes={"gray": 1}),
+    ShardReceipt(
+        identity="id",
+        shard=ShardSummary("00000.tar", 2, 10240, "f" * 64),
+        notes={"gray": 1},
+        findings=(("k", "cmyk", "fixed"),),
+    ),
     Manifest(
         dataset="toy",
         title="t",
@@ -100,9 +119,15 @@ EXAMPLES: list[Document] = [
         assets=(AssetReceipt(id="0", name="a", size_bytes=5, digests=(), proof="first use"),),
         shards=(ShardSummary("00000.tar", 2, 10240, "f" * 64), ShardSummary("00001.tar", 3, 20480, "e" * 64)),
         rejected={"no_caption": 1},
-        notes={},
+        notes={"overwritten": 1},
+        treatment=Treatment(policy={"cmyk": "fix"}, resize=Resize(size=9), quality=80),
+        findings={"cmyk": {"fixed": 1}},
     ),
 ]
+
+OPTIONAL = ("path", "form", "expected_samples", "expected_source", "samples", "size_bytes", "seen")
+LATER = {"Arrangement": ("notes",), "ShardReceipt": ("findings",), "Manifest": ("treatment", "findings")}
+"""What documents of earlier versions do not have."""
 
 
 @given(documents)
@@ -226,11 +251,36 @@ def test_required_keys_are_required(number: int) -> None:
     document = EXAMPLES[number]
     body = json.loads(to_json(document))
     for way in [way for place, way in PLACES if place == number and len(way) == 1]:
-        if way[0] not in ("path", "form", "expected_samples", "expected_source", "samples", "size_bytes") or (
-            way[0] == "size_bytes" and number == 0
-        ):
+        optional = way[0] in (*OPTIONAL, *LATER.get(body["kind"], ()))
+        if not optional or (way[0] == "size_bytes" and number == 0):
             text = json.dumps({name: value for name, value in body.items() if name != way[0]})
             assert READERS[type(document)](text) is None, way
+
+
+def test_documents_of_earlier_versions_are_read() -> None:
+    """Without what was added later they are as before: treated by the default, and nothing is said of findings."""
+    plain = [json.loads(to_json(document)) for document in EXAMPLES[1:]]
+    for body in plain:
+        for name in LATER[body["kind"]]:
+            del body[name]
+    arranged, shard, whole = (
+        READERS[type(document)](json.dumps(body)) for document, body in zip(EXAMPLES[1:], plain, strict=True)
+    )
+    assert isinstance(arranged, Arrangement)
+    assert arranged.notes == {}
+    assert isinstance(shard, ShardReceipt)
+    assert shard.findings == ()
+    assert isinstance(whole, Manifest)
+    assert (whole.treatment, whole.findings) == (Treatment(), None)
+
+
+@pytest.mark.parametrize(
+    "treatment", [{"policy": {"cmyk": "burn"}}, {"policy": 3}, {"resize": [1]}, {"quality": "x"}, 5]
+)
+def test_a_treatment_that_cannot_be_makes_a_manifest_absent(treatment: Any) -> None:
+    """What the pictures were treated with decides how shards are made again, so it is not guessed at."""
+    body = json.loads(to_json(EXAMPLES[3]))
+    assert manifest(json.dumps({**body, "treatment": treatment})) is None
 
 
 def test_names_of_any_script_can_be_written() -> None:
@@ -257,7 +307,7 @@ def test_a_manifest_adds_up() -> None:
     assert isinstance(document, Manifest)
     assert (document.samples, document.size_bytes) == (5, 30720)
     body = json.loads(to_json(document))
-    assert (body["samples"], body["size_bytes"]) == (5, 30720)
+    assert (body["samples"], body["size_bytes"], body["seen"]) == (5, 30720, 7)
     read = manifest(json.dumps({**body, "samples": 999}))
     assert read == document
     assert isinstance(EXAMPLES[1], Arrangement)
@@ -271,6 +321,33 @@ def test_reasons_are_counted(items: tuple[tuple[str, str, str], ...]) -> None:
     assert sum(found.values()) == len(items)
     assert list(found) == sorted({reason for _, reason, _ in items})
     assert all(found[name] == [reason for _, reason, _ in items].count(name) for name in found)
+
+
+def test_seen_is_packed_left_out_and_overwritten() -> None:
+    """Files that belong to no sample stand among those left out and are no samples."""
+    document = EXAMPLES[3]
+    assert isinstance(document, Manifest)
+    strays = replace(document, rejected={"not_a_file": 2, "no_caption": 1}, notes={"stray_files": 2})
+    assert (document.left_out, document.seen) == (1, 7)
+    assert (strays.left_out, strays.seen) == (1, 6)
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(texts, st.sampled_from([*CLASSES, "zebra"]), st.sampled_from(["kept", "fixed"])))
+    )
+)
+def test_findings_are_counted(parts: list[list[tuple[str, str, str]]]) -> None:
+    """Every finding counts once, by class and by what was done; the gravest class stands first."""
+    found = count_findings(parts)
+    rows = [row for part in parts for row in part]
+    assert sum(sum(counts.values()) for counts in found.values()) == len(rows)
+    assert all(
+        found[name][done] == [(n, d) for _, n, d in rows].count((name, done))
+        for name in found
+        for done in found[name]
+    )
+    assert list(found) == sorted(found, key=[*CLASSES, "zebra"].index)
 
 
 @given(st.lists(counts, max_size=4))

@@ -328,3 +328,37 @@ def test_a_near_name_is_suggested() -> None:
     assert suggest("coco_vlaid", known) == "; did you mean 'coco_valid'?"
     assert suggest("qqqq", known) == ""
     assert suggest("coco", []) == ""
+
+
+def test_a_policy_is_read() -> None:
+    """Each class of the table is taken with its action, in the order of the classes; without a table there is none."""
+    recipe = parse(
+        {**GOOD, "policy": {"grayscale": "reject", "trailing": "fix", "bomb": "keep"}}, file="x.toml"
+    )
+    assert list(recipe.policy.items()) == [("bomb", "keep"), ("trailing", "fix"), ("grayscale", "reject")]
+    assert parse(GOOD, file="x.toml").policy == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "problem"),
+    [
+        ({"greyscale": "reject"}, "policy.greyscale: unknown key; did you mean 'grayscale'?"),
+        ({"cmyk": "drop"}, "policy.cmyk: 'drop' is none of keep, reject, fix"),
+        ({"bomb": "fix"}, "policy.bomb: nothing fixes bomb; use keep or reject"),
+        ({"no_caption": "keep"}, "policy.no_caption: no_caption cannot be kept: there would be no sample"),
+        ({"cmyk": 1}, "policy.cmyk: must be text, not int"),
+        ({"cmyk": ""}, "policy.cmyk: must not be empty"),
+        (["cmyk"], "policy: must be a table, not list"),
+    ],
+)
+def test_mistakes_in_a_policy_are_named(policy: object, problem: str) -> None:
+    """With the key's path, and what would be right."""
+    with pytest.raises(RecipeError) as caught:
+        parse({**GOOD, "policy": policy}, file="x.toml")
+    assert str(caught.value) == f"x.toml: {problem}"
+
+
+def test_ready_shards_have_no_policy() -> None:
+    """They are adopted as they are, so a recipe that says otherwise is wrong."""
+    with pytest.raises(RecipeError, match="policy: the reader shards adopts shards as they are"):
+        parse({**LISTED, "policy": {"cmyk": "reject"}}, file="x.toml")

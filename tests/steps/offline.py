@@ -91,6 +91,12 @@ class Made:
         text = (self.folder / "rejected.jsonl").read_text(encoding="utf-8")
         return [(row["key"], row["reason"]) for row in map(json.loads, text.splitlines())]
 
+    @property
+    def findings(self) -> list[tuple[str, str, str]]:
+        """Key, class and action of every line of findings.jsonl."""
+        text = (self.folder / "findings.jsonl").read_text(encoding="utf-8")
+        return [(row["key"], row["class"], row["action"]) for row in map(json.loads, text.splitlines())]
+
 
 def make(recipe: Path, source: Path, *, root: Path | None = None, **options: object) -> Made:
     """Pack a recipe file from what lies at a path; every loss is allowed unless said otherwise."""

@@ -83,6 +83,7 @@ def test_a_packed_dataset_is_taken_over(made: tuple[World, Path], tmp_path: Path
             theirs.identity,
             theirs.rejected,
         )
+        assert body.findings == theirs.findings
         assert body.notes["from_peer"] == len(body.shards)
         assert {asset.proof for asset in body.assets} == {"peer"}
         for small in ("rejected.jsonl", "index.bin", "SHA256SUMS", "sizes.json"):
@@ -91,6 +92,7 @@ def test_a_packed_dataset_is_taken_over(made: tuple[World, Path], tmp_path: Path
         card = (tmp_path / "data" / body.folder / "README.md").read_text(encoding="utf-8")
         assert "taken on its word" in card
         assert "taken on its word" not in (box / body.folder / "README.md").read_text(encoding="utf-8")
+    assert any(body.findings for body in summary.manifests.values())
     told = [event.text for event in events if isinstance(event, Noted) and "only proof" in event.text]
     assert len(told) == 3
     assert TOKEN not in repr(events)
@@ -193,3 +195,34 @@ def test_a_peer_that_does_not_say_what_it_left_out(made: tuple[World, Path], tmp
         )
     assert "from_peer" not in summary.manifests["coco_valid"].notes
     assert any("packed here instead" in event.text for event in events if isinstance(event, Noted))
+
+
+def test_a_peer_whose_findings_cannot_be_read(made: tuple[World, Path], tmp_path: Path) -> None:
+    """As with what it left out: its shards are not taken."""
+    world, box = made
+    copy = tmp_path / "box"
+    shutil.copytree(box, copy)
+    (copy / "coco" / "coco_valid" / "findings.jsonl").write_text('{"key": 1}\n', encoding="utf-8")
+    with shared(copy, world) as url:
+        session = session_at(tmp_path / "data", world, trust_peers=True, peer=[url])
+        summary = get_in(["coco_valid"], session, [])
+    assert "from_peer" not in summary.manifests["coco_valid"].notes
+
+
+def test_a_peer_from_before_findings_were_listed(made: tuple[World, Path], tmp_path: Path) -> None:
+    """Its dataset is offered and taken without the list; nothing is claimed to have been found."""
+    world, box = made
+    copy = tmp_path / "box"
+    shutil.copytree(box, copy)
+    folder = copy / "coco" / "coco_valid"
+    (folder / "findings.jsonl").unlink()
+    body = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for name in ("findings", "treatment", "seen"):
+        del body[name]
+    (folder / "manifest.json").write_text(json.dumps(body), encoding="utf-8")
+    with shared(copy, world) as url:
+        session = session_at(tmp_path / "data", world, trust_peers=True, peer=[url])
+        summary = get_in(["coco_valid"], session, [])
+    taken = summary.manifests["coco_valid"]
+    assert taken.notes["from_peer"] == len(taken.shards)
+    assert (tmp_path / "data" / "coco/coco_valid/findings.jsonl").read_bytes() == b""

@@ -53,7 +53,7 @@ def test_images_are_kept_byte_for_byte(tmp_path: Path) -> None:
     kinds = {"a": tiny_jpeg("a"), "b": image("PNG"), "c": image("WEBP"), "d": image("GIF"), "e": image("BMP")}
     made = packed(tmp_path, {k: v for key, data in kinds.items() for k, v in pair(key, data).items()})
     assert {key: files["jpg"] for key, files in made.samples.items()} == kinds
-    assert made.manifest.notes == {"format_bmp": 1, "format_gif": 1, "format_png": 1, "format_webp": 1}
+    assert made.findings == [(key, "not_jpeg", "kept") for key in "bcde"]
     assert made.rejected == []
 
 
@@ -71,7 +71,8 @@ def test_a_jpeg_without_its_end_is_kept_and_noted(tmp_path: Path) -> None:
     """The source delivered it so: it is packed as it is, and counted."""
     made = packed(tmp_path, {**pair("a", tiny_jpeg(1)), **pair("b", tiny_jpeg(2)[:-2])})
     assert made.samples["b"]["jpg"] == tiny_jpeg(2)[:-2]
-    assert made.manifest.notes == {"no_end_marker": 1}
+    assert made.findings == [("b", "no_end", "kept")]
+    assert made.manifest.findings == {"no_end": {"kept": 1}}
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -121,7 +122,7 @@ def test_texts(tmp_path: Path, raw: bytes, text: str, reason: str) -> None:
         return
     assert made.texts["odd"] == text
     broken = "\ufffd" in text
-    assert made.manifest.notes == ({"caption_not_utf8": 1} if broken else {})
+    assert made.findings == ([("odd", "caption_not_utf8", "fixed")] if broken else [])
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"3", b"\xff", b"[" * 100_000, b"null"])

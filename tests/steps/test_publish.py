@@ -136,6 +136,7 @@ def test_everything_is_listed_once_and_nothing_else(made: Made) -> None:
     assert names == {
         MANIFEST,
         "rejected.jsonl",
+        "findings.jsonl",
         "index.bin",
         "sizes.json",
         "_info.json",
@@ -198,7 +199,9 @@ def test_published_means_whole(made: Made) -> None:
     assert read_manifest(dataset, session) == manifest(document.read_text(encoding="utf-8"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["index.bin", "sizes.json", "SHA256SUMS", "rejected.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["index.bin", "sizes.json", "SHA256SUMS", "rejected.jsonl", "findings.jsonl"]
+)
 def test_a_companion_that_is_gone_is_made_again(made: Made, name: str) -> None:
     """Losing an index loses nothing: the same command makes it again, and no shard is packed for it."""
     good = (made.folder / name).read_bytes()
@@ -288,3 +291,49 @@ def test_shard_names_follow_the_reader(world: World, tmp_path: Path) -> None:
     assert shard_names(coco, session) == ()
     made: Manifest = get_in(["coco_valid"], session, []).manifests["coco_valid"]
     assert shard_names(coco, session) == ("00000.tar",) == tuple(shard.name for shard in made.shards)
+
+
+def test_a_dataset_made_before_findings_were_listed(made: Made) -> None:
+    """Without the list, and with a manifest that counts no findings, it is as whole as it was; nothing is made anew."""
+    _, dataset, session = parts_of(made)
+    document = made.folder / MANIFEST
+    body = json.loads(document.read_text(encoding="utf-8"))
+    (made.folder / "findings.jsonl").unlink()
+    assert published(dataset, session) is None  # type: ignore[arg-type]
+    for name in ("findings", "treatment", "seen"):
+        del body[name]
+    document.write_text(json.dumps(body), encoding="utf-8")
+    before = {path.name: path.stat().st_mtime_ns for path in made.folder.iterdir()}
+    found = published(dataset, session)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.findings is None
+    assert get_in([str(made.root.parent / "heap.toml")], session, []).finished == 0
+    assert {path.name: path.stat().st_mtime_ns for path in made.folder.iterdir()} == before
+
+
+def test_every_finding_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line names shard, key, class and action; the manifest counts the same, and the card explains it."""
+    monkeypatch.setattr("g3m.core.samples.SHARD_SAMPLES", 2)
+    files: dict[str, bytes] = {}
+    for number in range(5):
+        tail = b"tail" if number % 2 else b""
+        files |= {
+            f"k{number}.jpg": tiny_jpeg(number) + tail,
+            f"k{number}.txt": b"caf\xe9" if number == 3 else b"words",
+        }
+    archive = zip_of(tmp_path / "source" / "heap.zip", files)
+    recipe = my_recipe(tmp_path / "heap.toml", [(archive, [])], {"reader": "pairs", "images": archive.name})
+    made = make(recipe, archive)
+    rows = [
+        json.loads(line) for line in (made.folder / "findings.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [tuple(row.values()) for row in rows] == [
+        ("00001.tar", "k1", "trailing", "kept"),
+        ("00002.tar", "k3", "trailing", "kept"),
+        ("00002.tar", "k3", "caption_not_utf8", "fixed"),
+    ]
+    assert list(rows[0]) == ["shard", "key", "class", "action"]
+    assert made.manifest.findings == {"trailing": {"kept": 2}, "caption_not_utf8": {"fixed": 1}}
+    card = (made.folder / "README.md").read_text(encoding="utf-8")
+    assert "- trailing: 2 kept (bytes stand behind the end of the picture)" in card
+    assert "- together, what was seen in the source: 5" in card

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.steps.offline import tar_bytes, zip_of
@@ -21,6 +23,7 @@ from g3m.core.plan import asset_id
 from g3m.core.receipt import AssetReceipt
 from g3m.core.recipe import Asset
 from g3m.runners.run import make_session
+from g3m.steps import unfold as steps
 from g3m.steps.unfold import Holding, path_of, unfold
 
 FILES = {"a.jpg": b"first image", "a.txt": b"first text", "deep/er/b.jpg": b"second", "b.json": b"{}"}
@@ -230,6 +233,82 @@ def test_an_inner_archive_that_is_none(tmp_path: Path, session: Session) -> None
         else:
             with pytest.raises(BadArchive, match=path.name):
                 contents(path, session)
+
+
+def items_of(path: Path, session: Session, *, nested: bool = False) -> list[Member | Refusal]:
+    asset = Asset(name=path.name, places=("https://nowhere.invalid/x",))
+    found = unfold(asset, receipt_of(asset, path), session, nested=nested)
+    return [item for holding in found for item in holding.members]
+
+
+def test_the_better_explanation_is_given(tmp_path: Path, session: Session) -> None:
+    """Where the gzip is damaged, that is said, and not that the tar in it is odd; a sound gzip is not blamed."""
+    broken = tar_bytes({"a": b"a"})[:1024] + b"junk" * 10**6
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(broken))
+    with pytest.raises(BadArchive, match="not a sound tar"):
+        items_of(path, session)
+    path.write_bytes(gzip.compress(broken)[:-8] + bytes(8))
+    with pytest.raises(BadArchive, match=r"a\.tar\.gz: gzip damaged"):
+        items_of(path, session)
+    assert list(session.store.part("").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["packed.tar.gz", "in a zip", "captions.json.gz"])
+def test_nothing_is_handed_out_of_a_spool_that_is_not_synced(
+    tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A tar has no checksums: what a power cut tears must not be read, so the spool is on the disk first."""
+    path = tmp_path / form
+    if form == "in a zip":
+        zip_of(path, {"i.tar": tar_bytes(FILES)}, method=zipfile.ZIP_DEFLATED)
+    else:
+        path.write_bytes(tar_gz(FILES) if "tar" in form else gzip.compress(b"[]"))
+    synced: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def noting(file: int) -> None:
+        state = os.fstat(file)
+        synced.append((state.st_ino, state.st_size))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    asset = Asset(name=path.name, places=("https://nowhere.invalid/x",))
+    for holding in unfold(asset, receipt_of(asset, path), session, nested=True):
+        if holding.where.startswith("spool:"):
+            state = holding.path.stat()
+            assert synced == [(state.st_ino, state.st_size)]
+    assert synced
+
+
+def test_a_damaged_inner_archive_leaves_no_spool(tmp_path: Path, session: Session) -> None:
+    """A deflated tar whose checksum does not hold is an error, and what was unpacked of it is gone."""
+    path = zip_of(tmp_path / "z.zip", {"i.tar": tar_bytes(FILES)}, method=zipfile.ZIP_DEFLATED)
+    whole = path.read_bytes()
+    at = whole.index(b"PK\x01\x02") + 16
+    path.write_bytes(whole[:14] + bytes(4) + whole[18:at] + bytes(4) + whole[at + 4 :])
+    with pytest.raises(BadArchive, match="checksum"):
+        items_of(path, session, nested=True)
+    assert list(session.store.part("").iterdir()) == []
+
+
+def test_a_tar_is_listed_while_it_is_inflated(
+    tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing does not wait for the end of the spool."""
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(tar_bytes({f"{n}.jpg": bytes(10**6) for n in range(40)}), 1))
+    lengths: list[int] = []
+    listing = steps.list_tar
+
+    def noting(spool: Path, **options: Any) -> Iterator[Member | Refusal]:
+        for item in listing(spool, **options):
+            lengths.append(spool.stat().st_size)
+            yield item
+
+    monkeypatch.setattr(steps, "list_tar", noting)
+    assert len(items_of(path, session)) == 40
+    assert lengths[0] < 5 * 10**6 < 35 * 10**6 < lengths[-1]
 
 
 def test_inflating_stops_where_the_disk_is_full(

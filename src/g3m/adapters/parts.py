@@ -266,6 +266,11 @@ class Part:
             self.flush()
             self._until(lambda: not self._waiting, lambda: None)
 
+    def tend(self) -> None:
+        """Flush what has waited long enough although nothing more comes: somebody waits for the front."""
+        if self._open and not self._syncing and time.monotonic() - self._flushed_s >= MOST_FLUSH_S:
+            self.flush()
+
     def _is_due(self) -> bool:
         """Whether to flush: by size and time, but a quick disk is not kept busy with syncing."""
         since_s = time.monotonic() - self._flushed_s
@@ -556,20 +561,31 @@ class Part:
 
 
 def claimed(path: Path) -> list[Span]:
-    """The ranges that the journal beside a part claims, without proof: for plans, status and sharing."""
+    """The ranges that lie on the disk as the journal beside a part claims, without proof: for sharing."""
+    return list(_told(path)[0])
+
+
+def _told(path: Path) -> tuple[Spans, int]:
+    """The claimed ranges that are still there, and how many bytes are used up before them."""
     claims: dict[int, Claim] = {}
+    dropped = 0
     try:
         found = _records(path.with_suffix(".journal"))
         if next(found, {}).get("format") == FORMAT:
-            list(remaining(found, claims, path.stat().st_size))
+            known = list(found)
+            list(remaining(known, claims, path.stat().st_size))
+            dropped = max((drop.end for drop in map(drop_of, known) if drop is not None), default=0)
     except OSError:
-        return []
-    return list(Spans((offset, offset + claim.length) for offset, claim in claims.items()))
+        return Spans(), 0
+    spans = Spans((offset, offset + claim.length) for offset, claim in claims.items())
+    spans.remove(0, dropped)
+    return spans, dropped
 
 
 def claimed_bytes(path: Path) -> int:
     """How many bytes the journal beside a part claims, without proof."""
-    return sum(end - start for start, end in claimed(path))
+    spans, dropped = _told(path)
+    return spans.size_bytes + dropped
 
 
 def _records(journal: Path) -> Iterator[Record]:

@@ -19,6 +19,7 @@ from threading import Event as Flag
 from g3m.adapters.credentials import hub_token, kaggle_token
 from g3m.adapters.curl import HttpOptions
 from g3m.adapters.disk import Store
+from g3m.adapters.guard import Guard
 from g3m.adapters.http import Http
 from g3m.adapters.pace import Pace
 from g3m.adapters.peers import PeerBook
@@ -29,6 +30,7 @@ from g3m.core.proxies import Ways, find_ways
 from g3m.core.retry import Policy
 from g3m.core.schedule import Limits
 from g3m.core.settings import Settings
+from g3m.core.treatment import settings_policy
 
 USER_AGENT = f"g3m/0.1 ({platform.system()}; python {platform.python_version()})"
 
@@ -52,6 +54,8 @@ class Session:
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     peers: PeerBook = field(default_factory=PeerBook)
+    guard: Guard | None = None
+    """Where pictures are decoded; whoever runs a plan opens it and closes it again."""
     stop: Flag = field(default_factory=Flag)
 
     def check_stop(self) -> None:
@@ -101,6 +105,7 @@ def open_session(
     timetable = Timetable.parse(settings.bwlimit) if settings.bwlimit else None
     if settings.max_time:
         parse_duration(settings.max_time)  # a mistake is told before anything begins
+    settings_policy(settings)
     return Session(
         settings=settings,
         store=Store(Path(settings.root)),

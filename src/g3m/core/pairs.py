@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from g3m.core.members import basename
-from g3m.core.samples import KEY_LIMIT, clean, safe_key
+from g3m.core.samples import KEY_LIMIT, safe_key
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 CAPTION_COLUMNS = ("descript", "caption", "captions", "text", "TEXT", "txt", "sentence")
@@ -33,7 +33,10 @@ _POSITION = re.compile(r"(?:^|/)(\d{4})/(\d{3})\.[a-z]+$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One caption of a table: the image's file name, or its position where names say nothing."""
+    """One caption of a table: the image's file name, or its position where names say nothing.
+
+    The caption is as it was read: what is no UTF-8 in it is for samples.py's `treat_caption`.
+    """
 
     image: str
     caption: str
@@ -133,7 +136,7 @@ def _objects(document: Sequence[Mapping[str, Any]]) -> tuple[str, list[Record]] 
 def _caption(value: Any) -> str:
     """The text, or the first of several; what is no text is an empty caption, which has its reason code."""
     first = value[0] if isinstance(value, list) and value else value
-    return clean(first) if isinstance(first, str) else ""
+    return first if isinstance(first, str) else ""
 
 
 def line_records(urls: str, captions: str) -> list[Record] | None:
@@ -142,7 +145,7 @@ def line_records(urls: str, captions: str) -> list[Record] | None:
     if len(url_lines) != len(caption_lines):
         return None
     return [
-        Record(image_of_url(url.strip()), clean(caption.removesuffix("\r")), url.strip())
+        Record(image_of_url(url.strip()), caption.removesuffix("\r"), url.strip())
         for url, caption in zip(url_lines, caption_lines, strict=True)
     ]
 

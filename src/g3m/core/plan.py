@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from g3m.core.digest import of_bytes, strongest
 from g3m.core.recipe import Asset, Recipe
+from g3m.core.samples import SHARD_SAMPLES
+from g3m.core.treatment import AS_IT_IS, Treatment
 
 FORMAT = 1
 PACK_FORMAT = 1
 """Rises when the same input would give other shard bytes; part of a dataset's identity."""
+
+LEAST_WINDOW_BYTES = 2**25
+WINDOW_SHARE = 32
+PACKED_AT_ONCE = 4
+
+Packing = Literal["renamed", "found", "streamed", "spooled", "in-place"]
+"""Ready shards get a name; the form is found out by content; the archive is used up while it comes; it is
+inflated once to a spool; members are read from it in the order of the shards, wherever they lie."""
 
 Kind = Literal["fetch", "arrange", "pack", "adopt", "publish"]
 Parity = Literal["none", "nxtp"]
@@ -41,6 +51,8 @@ class Task:
     offset_bytes: int = 0
     samples: int = 0
     size_bytes: int = 0
+    streamed: bool = False
+    """The asset is used up while it comes in, and never lies on the disk whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +68,8 @@ class DatasetPlan:
     parity: Parity
     identity: str
     estimated: bool = False
+    treatment: Treatment = AS_IT_IS
+    stream: bool = False
 
     @property
     def name(self) -> str:
@@ -82,8 +96,53 @@ class DatasetPlan:
         total = self.download_bytes
         if total is None or self.recipe.samples.reader == "shards":
             return total
+        streamed = self.streamed
+        if streamed is not None and streamed.size_bytes is not None:
+            size_bytes = streamed.size_bytes
+            # From a spool, shards are copied one by one; a growing shard is the shard.
+            copied = min(PACKED_AT_ONCE * self._one_shard_bytes, self.shard_bytes or 0)
+            copied = 0 if streamed.name.endswith(".zip") else copied
+            return total + window_bytes(size_bytes) + copied
         spooled = sum(a.size_bytes or 0 for a in self.assets if a.name.endswith((".tar.gz", ".tgz")))
         return 2 * total + spooled
+
+    @property
+    def _one_shard_bytes(self) -> int:
+        """About the size of one shard."""
+        shards = max((self.recipe.expect.samples or 0) // SHARD_SAMPLES, 1)
+        return (self.shard_bytes or 0) // shards
+
+    @property
+    def streamed(self) -> Asset | None:
+        """The archive that is used up while it comes in, if that was asked for and can be.
+
+        It must be pinned, and hold the pictures while captions come in another file.
+        """
+        rule = self.recipe.samples
+        if not self.stream or rule.reader not in ("coco_captions", "localized_narratives"):
+            return None
+        if self.treatment.action("duplicate_image") == "reject":
+            return None  # equal pictures are found before the first shard is packed
+        images, captions = rule.images.partition("/")[0], rule.captions.partition("/")[0]
+        asset = next((asset for asset in self.assets if asset.name == images), None)
+        if asset is None or images == captions or not asset.digests or asset.size_bytes is None:
+            return None
+        if images.endswith(".zip"):
+            # The place of a picture in its shard must be known before its bytes: also the size of its json.
+            return asset if self.parity == "none" or rule.reader == "coco_captions" else None
+        return asset if images.endswith((".tar.gz", ".tgz")) else None
+
+    @property
+    def packing(self) -> Packing:
+        """How the members of the archive come into the order of the shards."""
+        rule = self.recipe.samples
+        if rule.reader == "shards":
+            return "renamed"
+        if rule.reader == "pairs":
+            return "found"
+        if self.streamed is not None:
+            return "streamed"
+        return "spooled" if rule.images.partition("/")[0].endswith((".tar.gz", ".tgz")) else "in-place"
 
     @property
     def shard_bytes(self) -> int | None:
@@ -99,6 +158,12 @@ class DatasetPlan:
     def first_tasks(self) -> tuple[Task, ...]:
         """The tasks that are known before any byte moved."""
         fetches = [fetch_task(asset, self.name) for asset in self.assets]
+        streamed = self.streamed
+        if streamed is not None:
+            own = fetch_task(streamed, self.name)
+            others = tuple(task.id for task in fetches if task.id != own.id)
+            changed = replace(own, streamed=True, needs=others)
+            fetches = [changed if task.id == own.id else task for task in fetches]
         if self.recipe.samples.reader == "shards":
             middle = [
                 Task(
@@ -154,34 +219,47 @@ def fetch_task(asset: Asset, dataset: str) -> Task:
     )
 
 
+def window_bytes(size_bytes: int) -> int:
+    """How much of a streamed archive of this size lies on the disk at a time."""
+    return max(LEAST_WINDOW_BYTES, size_bytes // WINDOW_SHARE)
+
+
 def asset_id(asset: Asset) -> str:
     """16 hexadecimal digits: of the digest where one is pinned, else of the first place."""
     digest = strongest(asset.digests)
     return of_bytes((str(digest) if digest else asset.places[0]).encode()).hex[:16]
 
 
-def identify(recipe: Recipe, assets: Sequence[Asset], parity: Parity) -> str:
+def identify(recipe: Recipe, assets: Sequence[Asset], parity: Parity, treatment: Treatment = AS_IT_IS) -> str:
     """The identity of a dataset's shards: everything that decides their bytes, and nothing else."""
-    facts = {
+    facts: dict[str, Any] = {
         "pack_format": PACK_FORMAT,
         "parity": parity,
         "folder": recipe.folder,
         "samples": asdict(recipe.samples),
         "assets": [[asset.name, asset_id(asset), asset.size_bytes] for asset in assets],
     }
+    if treated := treatment.to_dict():
+        facts["treatment"] = treated
     return of_bytes(json.dumps(facts, sort_keys=True).encode()).hex
 
 
 def make_dataset_plan(
-    recipe: Recipe, assets: Sequence[Asset], parity: Parity, *, estimated: bool = False
+    recipe: Recipe,
+    assets: Sequence[Asset],
+    parity: Parity,
+    *,
+    treatment: Treatment = AS_IT_IS,
+    estimated: bool = False,
 ) -> DatasetPlan:
-    """Pin a recipe to the assets that were resolved for it."""
+    """Pin a recipe to the assets that were resolved for it, and to what is done with its pictures."""
     return DatasetPlan(
         recipe=recipe,
         assets=tuple(assets),
         parity=parity,
-        identity=identify(recipe, assets, parity),
+        identity=identify(recipe, assets, parity, treatment),
         estimated=estimated,
+        treatment=treatment,
     )
 
 
@@ -192,6 +270,8 @@ def _dataset_dict(dataset: DatasetPlan) -> dict[str, Any]:
         "folder": recipe.folder,
         "identity": dataset.identity,
         "parity": dataset.parity,
+        "treatment": dataset.treatment.to_dict(),
+        "packing": dataset.packing,
         "estimated": dataset.estimated,
         "download_bytes": dataset.download_bytes,
         "shard_bytes": dataset.shard_bytes,

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from g3m.core.digest import Digest
 from g3m.core.samples import clean
 from g3m.core.shard import ShardSummary
+from g3m.core.treatment import AS_IT_IS, CLASSES, Treatment
 
 FORMAT = 1
 
@@ -24,6 +25,18 @@ _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 Rejected = tuple[str, str, str]
 """Key, reason code and detail of a sample that was not packed."""
+
+Found = tuple[str, str, str]
+"""Key and class of a finding in a sample that was packed, and what was done: `kept` or `fixed`."""
+
+NOTES = {
+    "stray_files": "files that could not be used and belong to no sample; they stand among those left out",
+    "overwritten": "samples that a later one of the same key and shard replaced, as in the old script",
+    "renamed_keys": "samples whose key could not stay as it was in the source",
+    "rewritten_shard": "ready shards that were written anew, because they held something unusable",
+    "from_peer": "shards that were packed on another machine and taken on its word",
+}
+"""What the notes of a manifest count, beside the samples that were packed and those left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +78,7 @@ class Arrangement:
     list_size_bytes: int
     rejected: tuple[Rejected, ...]
     form: str = ""
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -79,11 +93,15 @@ class ShardReceipt:
     shard: ShardSummary
     rejected: tuple[Rejected, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """All receipts of a dataset merged: what is here, what it was made of, what is missing and why."""
+    """All receipts of a dataset merged: what is here, what it was made of, what is missing and why.
+
+    `findings` counts by class, then by what was done. None: made before findings were listed.
+    """
 
     dataset: str
     title: str
@@ -99,10 +117,22 @@ class Manifest:
     expected_samples: int | None = None
     expected_source: str = ""
     form: str = ""
+    treatment: Treatment = AS_IT_IS
+    findings: Mapping[str, Mapping[str, int]] | None = None
 
     @property
     def samples(self) -> int:
         return sum(shard.samples for shard in self.shards)
+
+    @property
+    def left_out(self) -> int:
+        """How many samples were left out, without the files that belong to none."""
+        return sum(self.rejected.values()) - self.notes.get("stray_files", 0)
+
+    @property
+    def seen(self) -> int:
+        """How many samples the sources hold: each is packed, left out or overwritten."""
+        return self.samples + self.left_out + self.notes.get("overwritten", 0)
 
     @property
     def size_bytes(self) -> int:
@@ -113,7 +143,9 @@ def to_json(document: AssetReceipt | Arrangement | ShardReceipt | Manifest) -> s
     """The document as JSON with its format number; ends with a newline."""
     body = {"format": FORMAT, "kind": type(document).__name__, **asdict(document)}
     if isinstance(document, Manifest):
+        body["treatment"] = document.treatment.to_dict()
         body["samples"], body["size_bytes"] = document.samples, document.size_bytes
+        body["seen"] = document.seen
     # Lone surrogates, which names in a caption file may hold, cannot be written as UTF-8.
     return clean(json.dumps(body, indent=1, ensure_ascii=False, default=str)) + "\n"
 
@@ -141,8 +173,9 @@ def arrangement(text: str) -> Arrangement | None:
             sources={str(name): str(value) for name, value in body["sources"].items()},
             shards=tuple(_make(PlannedShard, shard) for shard in body["shards"]),
             list_size_bytes=_whole(body["list_size_bytes"]),
-            rejected=_rejected(body["rejected"]),
+            rejected=_triples(body["rejected"]),
             form=str(body.get("form", "")),
+            notes=_counts(body.get("notes", {})),
         )
     except _WRONG:
         return None
@@ -157,8 +190,9 @@ def shard_receipt(text: str) -> ShardReceipt | None:
         return ShardReceipt(
             identity=str(body["identity"]),
             shard=_make(ShardSummary, body["shard"]),
-            rejected=_rejected(body["rejected"]),
+            rejected=_triples(body["rejected"]),
             notes=_counts(body["notes"]),
+            findings=_triples(body.get("findings", ())),
         )
     except _WRONG:
         return None
@@ -170,11 +204,15 @@ def manifest(text: str) -> Manifest | None:
     try:
         if body is None:
             return None
-        body.pop("samples", None)
-        body.pop("size_bytes", None)
+        for sum_of_others in ("samples", "size_bytes", "seen"):
+            body.pop(sum_of_others, None)
         body["assets"] = tuple(_asset(asset) for asset in body["assets"])
         body["shards"] = tuple(_make(ShardSummary, shard) for shard in body["shards"])
         body["rejected"], body["notes"] = _counts(body["rejected"]), _counts(body["notes"])
+        body["treatment"] = Treatment.from_dict(body.get("treatment", {}))
+        findings = body.get("findings")
+        if findings is not None:
+            body["findings"] = {str(name): _counts(counts) for name, counts in findings.items()}
         return _make(Manifest, body)
     except _WRONG:
         return None
@@ -213,8 +251,8 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _rejected(items: Iterable[Sequence[str]]) -> tuple[Rejected, ...]:
-    return tuple((str(key), str(reason), str(detail)) for key, reason, detail in items)
+def _triples(items: Iterable[Sequence[str]]) -> tuple[tuple[str, str, str], ...]:
+    return tuple((str(key), str(name), str(word)) for key, name, word in items)
 
 
 def _counts(items: Mapping[str, Any]) -> dict[str, int]:
@@ -227,6 +265,17 @@ def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
     for _, reason, _ in rejected:
         counts[reason] = counts.get(reason, 0) + 1
     return dict(sorted(counts.items()))
+
+
+def count_findings(parts: Iterable[Iterable[Found]]) -> dict[str, dict[str, int]]:
+    """How many findings there are of each class, by what was done; the gravest class first."""
+    counts: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for _, name, done in part:
+            own = counts.setdefault(name, {})
+            own[done] = own.get(done, 0) + 1
+    known = [*(name for name in CLASSES if name in counts), *sorted(counts.keys() - CLASSES.keys())]
+    return {name: dict(sorted(counts[name].items())) for name in known}
 
 
 def add_counts(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import Any
 from g3m.core.digest import Digest
 from g3m.core.errors import RecipeError
 from g3m.core.secrets import mask
+from g3m.core.treatment import CLASSES, Action, policy_problem
 
 FORMAT = 1
 READERS = ("coco_captions", "localized_narratives", "pairs", "shards")
@@ -85,7 +86,10 @@ class Expect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A whole dataset description; `folder` is where its shards go below the root."""
+    """A whole dataset description; `folder` is where its shards go below the root.
+
+    `policy` says what happens to classes of findings (core/treatment.py); the settings may overrule it.
+    """
 
     name: str
     title: str
@@ -99,6 +103,7 @@ class Recipe:
     assets: tuple[Asset, ...] = ()
     listing: Listing | None = None
     terms_zh: str = ""
+    policy: Mapping[str, Action] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -211,6 +216,7 @@ def parse(raw: Mapping[str, Any], *, file: str) -> Recipe:
         listing=_listing(top.table("listing")),
         samples=_samples(top.table("samples") or _Table({}, "samples", problems)),
         expect=_expect(top.table("expect") or _Table({}, "expect", problems)),
+        policy=_policy(top.table("policy") or _Table({}, "policy", problems)),
     )
     top.finish()
     _check_whole(recipe, top)
@@ -288,12 +294,27 @@ def _expect(table: _Table) -> Expect:
     return expect
 
 
+def _policy(table: _Table) -> dict[str, Action]:
+    policy: dict[str, Action] = {}
+    for name in CLASSES:
+        action = table.text(name, required=name in table.raw)
+        if not action:
+            continue
+        if problem := policy_problem(name, action):
+            table.note(name, problem)
+        policy[name] = action  # type: ignore[assignment]  # it is one of ACTIONS, or there is a problem
+    table.finish()
+    return policy
+
+
 def _check_whole(recipe: Recipe, top: _Table) -> None:
     if bool(recipe.assets) == (recipe.listing is not None):
         top.note("assets", "give either [[assets]] or a [listing]")
     names = [asset.name for asset in recipe.assets]
     for name in sorted({name for name in names if names.count(name) > 1}):
         top.note("assets", f"the name {name!r} is used twice")
+    if recipe.policy and recipe.samples.reader == "shards":
+        top.note("policy", "the reader shards adopts shards as they are; leave the table out")
     if recipe.assets:
         for key in ("images", "captions"):
             value = getattr(recipe.samples, key)

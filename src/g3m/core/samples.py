@@ -16,19 +16,16 @@ from typing import Any
 
 from g3m.core.errors import BadArchive
 from g3m.core.members import Member
+from g3m.core.treatment import CAPTION_LIMIT_BYTES, CLASSES, Treatment
 
 SHARD_SAMPLES = 2999
-CAPTION_LIMIT_BYTES = 65536
 KEY_LIMIT = 70
 """Leaves room for the number of a repeat: a key in a shard has 80 characters at most."""
 
 REASONS = {
     "missing_image": "the captions name an image that the archive does not hold",
     "empty_image": "the image file has no bytes",
-    "not_an_image": "the bytes are no JPEG, PNG, WebP, GIF, BMP or TIFF",
     "damaged": "the archive's own checksum of this member does not hold",
-    "no_caption": "there is no caption, or it is empty",
-    "caption_too_long": f"the caption has more than {CAPTION_LIMIT_BYTES} bytes",
     "unsafe_key": "the name gives no usable key",
     "duplicate_key": "an earlier sample has the same key",
     "duplicate": "the archive holds a second member with the same name",
@@ -42,8 +39,12 @@ REASONS = {
     "link_outside": "the link leads out of the folder",
     "incomplete": "the shard holds the sample without its image or its caption",
     "bad_record": "the caption record cannot be read",
+    **CLASSES,
 }
-"""Every reason for which a sample is rejected, with its meaning; the docs print this table."""
+"""Every reason for which a sample is rejected, with its meaning; the docs print this table.
+
+The classes of findings come last: most of them are a reason only where the policy says so.
+"""
 
 _KEY_GAP = re.compile(r"[^A-Za-z0-9_-]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -134,13 +135,53 @@ def clean(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def caption_problem(text: str) -> str:
+def readable(text: str) -> str:
+    """The text with U+FFFD for what cannot be written as UTF-8: lone surrogates of a JSON document, and
+    bytes that were no UTF-8 and were read with `surrogateescape`.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return clean(text)
+
+
+def caption_problem(text: str, limit_bytes: int = CAPTION_LIMIT_BYTES) -> str:
     """A reason code for a text that cannot stand as a caption, or an empty string."""
     if not text.strip():
         return "no_caption"
-    if len(text.encode("utf-8", "replace")) > CAPTION_LIMIT_BYTES:
+    # No character has more than four bytes, so most captions need not be encoded to be counted.
+    if 4 * len(text) > limit_bytes and len(readable(text).encode()) > limit_bytes:
         return "caption_too_long"
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What became of a caption: the bytes to pack, the classes found, those of them fixed, or a reason."""
+
+    data: bytes
+    found: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def treat_caption(text: str, treatment: Treatment) -> Caption:
+    """A caption as the policy wants it. What is no UTF-8 in `text` stands there as `readable` expects it."""
+    found: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data, found = readable(text).encode(), ("caption_not_utf8",)
+        if treatment.action("caption_not_utf8") == "reject":
+            return Caption(b"", found, (), "caption_not_utf8")
+        fixed = found
+    problem = caption_problem(text, treatment.caption_limit_bytes)
+    if problem:
+        return Caption(b"", found, (), problem)
+    if len(data) > CAPTION_LIMIT_BYTES:
+        found = ("caption_too_long", *found)
+    return Caption(data, found, fixed)
 
 
 def slim_coco(item: dict[str, Any]) -> Any:
@@ -152,7 +193,14 @@ def slim_coco(item: dict[str, Any]) -> Any:
     return item
 
 
-def coco_drafts(document: Any, split: str, *, extra: bool = True, file: str = "") -> Iterator[Draft]:
+def coco_drafts(
+    document: Any,
+    split: str,
+    *,
+    extra: bool = True,
+    file: str = "",
+    caption_limit_bytes: int = CAPTION_LIMIT_BYTES,
+) -> Iterator[Draft]:
     """Samples of a COCO captions file (parsed with `slim_coco`), by image id.
 
     Text: the image's captions in file order, stripped, joined by one space. Json: `path`, `cap`,
@@ -162,20 +210,27 @@ def coco_drafts(document: Any, split: str, *, extra: bool = True, file: str = ""
         images = sorted((int(i), str(name), licence, url) for i, name, licence, url in document["images"])
         captions: dict[int, list[str]] = {}
         for image_id, caption in document["annotations"]:
-            captions.setdefault(image_id, []).append(clean(caption.strip()))
+            captions.setdefault(image_id, []).append(caption.strip())
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise BadArchive(f"{file}: not a COCO captions file ({error!r})") from None
     for ordinal, (image_id, file_name, licence, flickr_url) in enumerate(images):
         own = captions.get(image_id, [])
         text = " ".join(own)
-        meta: dict[str, Any] = {"path": file_name, "cap": text, "split": split}
+        meta: dict[str, Any] = {"path": file_name, "cap": clean(text), "split": split}
         if extra:
-            meta |= {"image_id": image_id, "captions": own, "license": licence, "flickr_url": flickr_url}
+            shown = [clean(caption) for caption in own]
+            meta |= {"image_id": image_id, "captions": shown, "license": licence, "flickr_url": flickr_url}
         key = safe_key(str(file_name).rsplit("/", 1)[-1].split(".")[0])
-        yield Draft(ordinal, key, str(file_name), text, meta, caption_problem(text))
+        problem = caption_problem(text, caption_limit_bytes)
+        yield Draft(ordinal, key, str(file_name), text, meta, problem)
 
 
-def narrative_drafts(lines: Iterable[tuple[int, bytes]], *, number_repeats: bool) -> Iterator[Draft]:
+def narrative_drafts(
+    lines: Iterable[tuple[int, bytes]],
+    *,
+    number_repeats: bool,
+    caption_limit_bytes: int = CAPTION_LIMIT_BYTES,
+) -> Iterator[Draft]:
     """Samples of a Localized Narratives file, by line; `lines` are (offset, line) pairs.
 
     An image may be narrated several times. With `number_repeats` each narrative is a sample of its
@@ -186,10 +241,10 @@ def narrative_drafts(lines: Iterable[tuple[int, bytes]], *, number_repeats: bool
         place = (offset, len(raw))
         try:
             record = json.loads(raw)
-            image_id, caption = record["image_id"], record["caption"]
-            if not isinstance(image_id, (str, int)) or not isinstance(caption, str):
+            image_id, text = record["image_id"], record["caption"]
+            if not isinstance(image_id, (str, int)) or not isinstance(text, str):
                 raise TypeError("no text")
-            image_id, text = str(image_id), clean(caption)
+            image_id = str(image_id)
         except (ValueError, KeyError, TypeError, RecursionError):
             yield Draft(ordinal, f"line-{ordinal + 1}", "", "", {}, "bad_record", place)
             continue
@@ -199,7 +254,8 @@ def narrative_drafts(lines: Iterable[tuple[int, bytes]], *, number_repeats: bool
             key = f"{key}_{told[image_id]}"
         kept = ("dataset_id", "image_id", "annotator_id", "caption", "voice_recording")
         meta = {name: record[name] for name in kept if name in record}
-        yield Draft(ordinal, key, f"{image_id}.jpg", text, meta, caption_problem(text), place)
+        problem = caption_problem(text, caption_limit_bytes)
+        yield Draft(ordinal, key, f"{image_id}.jpg", text, meta, problem, place)
 
 
 def keep_last(drafts: Iterable[Draft]) -> list[Draft]:

@@ -1,7 +1,7 @@
 """What a file is, told from its first bytes and never from its name.
 
 Here: the signatures of the containers and images that g3m knows. A signature is a reason to try a
-parser, no proof: whether the content holds is for the adapters to find out.
+parser, no proof: whether the content holds is for others to find out (of pictures: core/structure.py).
 """
 
 from __future__ import annotations
@@ -73,8 +73,3 @@ def image_kind(head: bytes) -> ImageKind | None:
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BITMAP_HEADER_SIZES:
         return "bmp"
     return None
-
-
-def has_jpeg_end(data: bytes) -> bool:
-    """Whether a JPEG ends with its end marker, zeros behind it allowed (some cameras pad files)."""
-    return data.rstrip(b"\0").endswith(b"\xff\xd9")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from g3m.core.errors import SettingsError
+from g3m.core.settings import Settings
 
 Action = Literal["keep", "reject", "fix"]
 ResizeMode = Literal["keep_ratio", "keep_ratio_largest", "center_crop", "border"]
@@ -19,6 +20,10 @@ ResizeMode = Literal["keep_ratio", "keep_ratio_largest", "center_crop", "border"
 ACTIONS: tuple[Action, ...] = ("keep", "reject", "fix")
 PIXEL_LIMIT = 64_000_000
 """The largest picture of all sources has 25 million pixels; one of 64 million takes 256 MB."""
+
+CAPTION_LIMIT_BYTES = 65536
+CAPTION_BOUND_BYTES = 2**20
+"""A longer caption is left out whatever the policy says: it is no caption, and it would be held in memory."""
 
 CLASSES = {
     "not_an_image": "the bytes are no JPEG, PNG, WebP, GIF, BMP or TIFF",
@@ -34,7 +39,7 @@ CLASSES = {
     "orientation": "an Exif tag says that the picture is to be turned or mirrored",
     "duplicate_image": "an earlier sample has a picture of the same bytes",
     "no_caption": "there is no caption, or it is empty",
-    "caption_too_long": "the caption has more than 65536 bytes",
+    "caption_too_long": f"the caption has more than {CAPTION_LIMIT_BYTES} bytes",
     "caption_not_utf8": "the caption is no UTF-8",
 }
 """Every class of findings with its meaning, the gravest first; the docs print this table."""
@@ -43,7 +48,7 @@ DECODED = ("broken", "truncated", "warning")
 """Classes that only decoding finds; the others show in the header, the last bytes or the caption."""
 
 FIXES = {
-    "no_end": "the end marker is appended (lossless)",
+    "no_end": "a JPEG gets its end marker if no more than that is missing (lossless)",
     "trailing": "the bytes behind the end are cut off (lossless)",
     "not_jpeg": "the picture is encoded anew as JPEG",
     "cmyk": "the picture is converted to RGB and encoded anew",
@@ -53,8 +58,15 @@ FIXES = {
 }
 """What `fix` does, for the classes that have one."""
 
-NEVER_KEPT = ("not_an_image", "no_caption")
-"""A sample without a picture or a caption is none."""
+REDRAWN = ("not_jpeg", "cmyk", "grayscale", "orientation")
+"""Classes whose fix encodes the picture anew."""
+
+NEVER_KEPT = {
+    "not_an_image": "there would be no sample",
+    "no_caption": "there would be no sample",
+    "caption_not_utf8": "such a text stops the loaders that people train with",
+}
+"""Classes that cannot be kept, and why."""
 
 DEFAULTS: dict[str, Action] = {
     "not_an_image": "reject",
@@ -67,8 +79,8 @@ DEFAULTS: dict[str, Action] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """How large pictures become. Encoded as JPEG of `quality` (1 to 100, no chroma subsampling change
-    is promised); a picture that is small enough already keeps its bytes.
+    """How large pictures become. Encoded as baseline JPEG of `quality` (1 to 100), colours at half
+    resolution; a picture that is small enough (square modes: of that size) already keeps its bytes.
 
     keep_ratio           the shorter side has `size` pixels; smaller pictures stay as they are
     keep_ratio_largest   the longer side has `size` pixels; smaller pictures stay as they are
@@ -87,6 +99,8 @@ class Treatment:
 
     policy: Mapping[str, Action] = field(default_factory=dict)
     resize: Resize | None = None
+    quality: int = 95
+    """The JPEG quality of pictures that a fix encodes anew."""
 
     def action(self, name: str) -> Action:
         """What happens to a finding of a class."""
@@ -97,6 +111,16 @@ class Treatment:
         """Whether pictures must be decoded to carry it out, beyond those that are fixed or resized."""
         return any(self.action(name) != "keep" for name in DECODED)
 
+    @property
+    def redraws(self) -> bool:
+        """Whether pictures may be encoded anew."""
+        return self.resize is not None or any(self.action(name) == "fix" for name in REDRAWN)
+
+    @property
+    def caption_limit_bytes(self) -> int:
+        """Above how many bytes of UTF-8 a caption is left out."""
+        return CAPTION_LIMIT_BYTES if self.action("caption_too_long") == "reject" else CAPTION_BOUND_BYTES
+
     def to_dict(self) -> dict[str, Any]:
         """What of it can change the bytes of a shard; empty for the default treatment."""
         body: dict[str, Any] = {}
@@ -104,7 +128,36 @@ class Treatment:
             body["policy"] = dict(sorted(self.policy.items()))
         if self.resize is not None:
             body["resize"] = [self.resize.size, self.resize.mode, self.resize.quality]
+        if any(self.policy.get(name) == "fix" for name in REDRAWN):
+            body["quality"] = self.quality
         return body
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Treatment:
+        """What `to_dict` gave; ValueError, TypeError or KeyError if it is anything else."""
+        policy = {str(name): action for name, action in body.get("policy", {}).items()}
+        for problem in filter(None, (policy_problem(name, str(action)) for name, action in policy.items())):
+            raise ValueError(problem)
+        resize, quality = None, body.get("quality", 95)
+        if "resize" in body:
+            size, mode, resize_quality = body["resize"]
+            resize = Resize(size=_whole(size), mode=mode, quality=_whole(resize_quality))
+            if mode not in get_args(ResizeMode):
+                raise ValueError(f"{mode!r} is no way to resize")
+        return cls(policy=combine(policy), resize=resize, quality=_whole(quality))
+
+    def words(self) -> str:
+        """It in a few words, for messages: `cmyk=fix, 512 pixels (keep_ratio)`; empty for the default."""
+        parts = [f"{name}={action}" for name, action in self.policy.items()]
+        if self.resize is not None:
+            parts.append(f"{self.resize.size} pixels ({self.resize.mode})")
+        if self.redraws:
+            parts.append(f"quality {self.resize.quality if self.resize else self.quality}")
+        return ", ".join(parts)
+
+
+AS_IT_IS = Treatment()
+"""The default: no byte of a picture is touched."""
 
 
 def parse_policy(lines: Iterable[str], *, origin: str = "--policy") -> dict[str, Action]:
@@ -113,13 +166,15 @@ def parse_policy(lines: Iterable[str], *, origin: str = "--policy") -> dict[str,
     >>> parse_policy(["cmyk=fix", "bomb=reject"])
     {'cmyk': 'fix', 'bomb': 'reject'}
     """
-    pairs = (line.partition("=") for line in lines)
     found: dict[str, Action] = {}
-    for name, _, action in pairs:
-        problem = policy_problem(name.strip(), action.strip())
+    for line in lines:
+        name, given, action = (part.strip() for part in line.partition("="))
+        problem = policy_problem(name, action) if given else "write CLASS=keep, CLASS=reject or CLASS=fix"
+        if not problem and found.get(name, action) != action:
+            problem = f"{name}={found[name]} was said before"
         if problem:
-            raise SettingsError(f"{origin} {name}={action}: {problem}")
-        found[name.strip()] = action.strip()  # type: ignore[assignment]  # it is one of ACTIONS
+            raise SettingsError(f"{origin} {line}: {problem}")
+        found[name] = action  # type: ignore[assignment]  # it is one of ACTIONS
     return found
 
 
@@ -132,7 +187,7 @@ def policy_problem(name: str, action: str) -> str:
     if action == "fix" and name not in FIXES:
         return f"nothing fixes {name}; use keep or reject"
     if action == "keep" and name in NEVER_KEPT:
-        return f"{name} cannot be kept: there would be no sample"
+        return f"{name} cannot be kept: {NEVER_KEPT[name]}"
     return ""
 
 
@@ -146,3 +201,42 @@ def combine(*policies: Mapping[str, Action]) -> dict[str, Action]:
 
 def _default(name: str) -> Action:
     return DEFAULTS.get(name, "keep")
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def settings_policy(settings: Settings) -> dict[str, Action]:
+    """The policy of the settings; SettingsError names the line that is wrong and where it stands."""
+    origin = settings.origins.get("policy", "command line")
+    return parse_policy(
+        settings.policy, origin="--policy" if origin == "command line" else f"{origin}: policy"
+    )
+
+
+def treatment_for(recipe_policy: Mapping[str, Action], settings: Settings) -> Treatment:
+    """The treatment of a recipe under the settings, which are the stronger."""
+    resize: Resize | None = None
+    if settings.image_size:
+        # The table of options allows no other mode.
+        mode: ResizeMode = settings.resize  # type: ignore[assignment]
+        resize = Resize(size=settings.image_size, mode=mode, quality=settings.quality)
+    elif settings.origins.get("resize") in ("command line", "argument"):
+        raise SettingsError("--resize says how; --image-size must say to how many pixels")
+    policy = combine(settings_policy(settings), recipe_policy)
+    return Treatment(policy=policy, resize=resize, quality=settings.quality)
+
+
+def options_for(treatment: Treatment) -> dict[str, Any]:
+    """The settings that lead to a treatment, whatever the recipe says."""
+    resize = treatment.resize
+    quality = resize.quality if resize else treatment.quality
+    return {
+        "policy": tuple(f"{name}={treatment.action(name)}" for name in CLASSES),
+        "image_size": resize.size if resize else 0,
+        "resize": resize.mode if resize else "keep_ratio",
+        "quality": quality,
+    }

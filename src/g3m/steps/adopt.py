@@ -105,6 +105,7 @@ def _groups(items: Iterable[Member | Refusal], survey: _Survey) -> Iterator[_Gro
     for item in items:
         if isinstance(item, Refusal):
             survey.rejected.append((item.name[:200], item.reason, item.detail))
+            survey.notes["stray_files"] = survey.notes.get("stray_files", 0) + 1
             continue
         name = basename(item.name)
         key, _, extension = name.partition(".")
@@ -138,9 +139,6 @@ def _judge(group: _Group, reader: MemberReader, survey: _Survey) -> None:
     if problem:
         survey.rejected.append((group.key[:200], problem, ""))
         return
-    if not group.members["txt"].size_bytes:
-        # img2dataset writes an empty file where there was no caption: the shard stays, the count tells.
-        survey.notes["empty_caption"] = survey.notes.get("empty_caption", 0) + 1
     survey.whole.append(group)
 
 
@@ -162,7 +160,16 @@ def _take_over(path: Path, receipt: AssetReceipt, part: Path, survey: _Survey) -
     digest = strongest(receipt.digests)
     size_bytes = os.stat(part).st_size
     summary = ShardSummary(part.name, len(entries), size_bytes, digest.hex if digest else "")
-    return Packed(entries, survey.rejected, survey.notes), summary
+    packed = Packed(entries, survey.rejected, survey.notes)
+    for entry, group in zip(entries, survey.whole, strict=True):
+        _find(entry.key, group, packed)
+    return packed, summary
+
+
+def _find(key: str, group: _Group, packed: Packed) -> None:
+    # img2dataset writes an empty file where there was no caption: the shard stays, the list tells.
+    if not group.members["txt"].size_bytes:
+        packed.find(key, ("no_caption",), ())
 
 
 def _rewrite(reader: MemberReader, part: Path, survey: _Survey) -> tuple[Packed, ShardSummary]:
@@ -174,4 +181,5 @@ def _rewrite(reader: MemberReader, part: Path, survey: _Survey) -> tuple[Packed,
             order = [kind for kind in ("jpg", "json", "txt") if kind in group.members]
             parts = [(kind, reader.read(group.members[kind])) for kind in order]
             packed.entries.append(writer.add(key, parts))
+            _find(key, group, packed)
         return packed, writer.close()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from g3m.adapters.disk import write_document
 from g3m.adapters.members import MemberReader
@@ -41,11 +41,19 @@ from g3m.core.samples import (
     slim_coco,
 )
 from g3m.steps.arrangement import check_rejected, list_path, read_arrangement, sources_present
+from g3m.steps.duplicates import Duplicates
 from g3m.steps.find import read_receipt
 from g3m.steps.pairs import pair_up
+from g3m.steps.streamed import streamed_holding
 from g3m.steps.unfold import Holding, unfold
 
 LINE_LIMIT_BYTES = 16 * 2**20
+
+
+class Listed(Protocol):
+    """What can stand in a sample list."""
+
+    def to_line(self) -> str: ...
 
 
 def arrange(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
@@ -53,7 +61,7 @@ def arrange(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     dataset = plan.dataset(task.dataset)
     found = read_arrangement(dataset, session)
     if found is None or not sources_present(dataset, found, session):
-        found = _arrange_anew(dataset, session)
+        found = arrange_anew(dataset, session)
     yield TaskFinished(
         task=task.id,
         kind=task.kind,
@@ -62,16 +70,21 @@ def arrange(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     )
 
 
-def _arrange_anew(dataset: DatasetPlan, session: Session) -> Arrangement:
-    arranger = _Arranger(dataset, session)
+def arrange_anew(
+    dataset: DatasetPlan, session: Session, ready: Mapping[str, Holding] | None = None
+) -> Arrangement:
+    """Arrange a dataset; `ready` has the members of assets that are not whole on the disk, by name."""
+    arranger = _Arranger(dataset, session, ready or {})
     readers: dict[str, Callable[[], Iterator[tuple[int, Pick]]]] = {
         "coco_captions": arranger.coco,
         "localized_narratives": arranger.narratives,
         "pairs": arranger.pairs,
     }
-    shards, size_bytes = _write_list(
-        list_path(session, dataset.name), readers[dataset.recipe.samples.reader](), session
-    )
+    path = list_path(session, dataset.name)
+    shards, size_bytes = write_list(path, readers[dataset.recipe.samples.reader](), session)
+    if dataset.treatment.action("duplicate_image") == "reject":
+        duplicates = Duplicates(dataset, arranger.sources, session)
+        shards, size_bytes = write_list(path, duplicates.left_out(path, shards, arranger.rejected), session)
     found = Arrangement(
         identity=dataset.identity,
         sources=arranger.sources,
@@ -79,14 +92,15 @@ def _arrange_anew(dataset: DatasetPlan, session: Session) -> Arrangement:
         list_size_bytes=size_bytes,
         rejected=tuple(arranger.rejected),
         form=arranger.form,
+        notes={name: count for name, count in arranger.notes.items() if count},
     )
     check_rejected(dataset, found.samples, found.rejected, session)
     write_document(session.store.receipt(dataset.name, "arrange"), to_json(found))
     return found
 
 
-def _write_list(
-    path: Path, picks: Iterable[tuple[int, Pick]], session: Session
+def write_list(
+    path: Path, picks: Iterable[tuple[int, Listed]], session: Session
 ) -> tuple[tuple[PlannedShard, ...], int]:
     """Write the list in shard order; returns each shard's range and the size of the list."""
     shards: list[PlannedShard] = []
@@ -115,13 +129,16 @@ def _write_list(
 class _Arranger:
     """Reads one dataset's captions and archives; notes sources and rejected samples as it goes."""
 
-    def __init__(self, dataset: DatasetPlan, session: Session) -> None:
+    def __init__(self, dataset: DatasetPlan, session: Session, ready: Mapping[str, Holding]) -> None:
         self._dataset = dataset
+        self._ready = ready
         self._rule = dataset.recipe.samples
         self._session = session
         self.sources: dict[str, str] = {}
         self.rejected: list[Rejected] = []
+        self.notes = {"overwritten": 0, "stray_files": 0}
         self.form = ""
+        self._limit_bytes = dataset.treatment.caption_limit_bytes
 
     def coco(self) -> Iterator[tuple[int, Pick]]:
         """Samples of COCO: captions from its JSON, images by file name."""
@@ -132,13 +149,18 @@ class _Arranger:
         except (ValueError, RecursionError) as error:
             raise BadArchive(f"{name}: not a JSON document ({error})") from None
         extra = self._dataset.parity == "none"
-        yield from self._match(coco_drafts(document, self._rule.split, extra=extra, file=name))
+        drafts = coco_drafts(
+            document, self._rule.split, extra=extra, file=name, caption_limit_bytes=self._limit_bytes
+        )
+        yield from self._match(drafts)
 
     def narratives(self) -> Iterator[tuple[int, Pick]]:
         """Samples of Localized Narratives: one a line, the whole line as json under parity."""
         exact = self._dataset.parity == "nxtp"
         with self._captions() as file:
-            drafts = narrative_drafts(_lines(file), number_repeats=not exact)
+            drafts = narrative_drafts(
+                _lines(file), number_repeats=not exact, caption_limit_bytes=self._limit_bytes
+            )
             yield from self._match(drafts, overwrite=exact, whole_record=exact)
 
     def pairs(self) -> Iterator[tuple[int, Pick]]:
@@ -150,6 +172,7 @@ class _Arranger:
         self.form = found.form
         self.sources |= found.spools
         self.rejected += found.rejected
+        self.notes["stray_files"] += found.stray_files
         for ordinal, pick in found.picks:
             yield shard_number(ordinal), pick
 
@@ -160,7 +183,7 @@ class _Arranger:
         images, refused = self._images()
         keys: set[str] = set()
         for number, group in groupby(drafts, key=lambda draft: shard_number(draft.ordinal)):
-            for draft in keep_last(group) if overwrite else group:
+            for draft in self._keep_last(group) if overwrite else group:
                 image = images.get(draft.image)
                 refusal = refused.pop(draft.image, None) if image is None else None
                 problem = draft.problem or self._problem(draft, image, refusal)
@@ -173,6 +196,13 @@ class _Arranger:
                 meta = self._record(draft) if whole_record else draft.meta
                 yield number, Pick(draft.key, image, draft.text, meta)
         self.rejected += ((item.name[:200], item.reason, item.detail) for item in refused.values())
+        self.notes["stray_files"] += len(refused)
+
+    def _keep_last(self, group: Iterable[Draft]) -> list[Draft]:
+        drafts = list(group)
+        kept = keep_last(drafts)
+        self.notes["overwritten"] += len(drafts) - len(kept)
+        return kept
 
     @staticmethod
     def _problem(draft: Draft, image: Ref | None, refused: Refusal | None) -> str:
@@ -207,6 +237,10 @@ class _Arranger:
 
     def _unfold(self, asset_name: str, *, nested: bool = False) -> Iterator[Holding]:
         asset = self._dataset.asset(asset_name)
+        ready = self._ready.get(asset_name) or streamed_holding(self._dataset, asset, self._session)
+        if ready is not None:
+            yield ready
+            return
         receipt = read_receipt(self._session, asset)
         if receipt is None:
             raise BadArchive(f"{asset_name}: its receipt is gone; run again")

@@ -75,16 +75,22 @@ def pack_tasks(dataset: DatasetPlan, found: Arrangement) -> tuple[Task, ...]:
 def check_rejected(
     dataset: DatasetPlan, samples: int, rejected: Sequence[Rejected], session: Session
 ) -> None:
-    """Stop a dataset of which too much is unusable, and leave the list of it."""
+    """Stop a dataset of which too much is unusable, and leave the list of it.
+
+    What is left out because the policy says so was asked for, and does not count as unusable.
+    """
     limit = session.settings.max_rejected
     limit = dataset.recipe.expect.rejected_fraction if limit < 0 else limit
     total = samples + len(rejected)
-    if samples == 0 or len(rejected) > limit * total:
+    policy = dataset.treatment.policy
+    unusable = [row for row in rejected if policy.get(row[1]) != "reject"]
+    if samples == 0 or len(unusable) > limit * total:
         path = session.store.plan(f"{dataset.name}.rejected.jsonl")
         write_document(path, rejected_lines(rejected))
-        counts = count_reasons(rejected).items()
+        shown = unusable if samples else rejected
+        counts = count_reasons(shown).items()
         words = ", ".join(f"{count} {reason}" for reason, count in counts) or "none found"
-        head = f"{dataset.name}: {len(rejected)} of {total} samples are unusable"
+        head = f"{dataset.name}: {len(shown)} of {total} samples are unusable"
         raise TooManyRejected(f"{head} ({words}); all are listed in {path}")
 
 

@@ -21,11 +21,12 @@ from g3m.core.receipt import Rejected
 from g3m.core.secrets import host_of
 from g3m.steps.arrangement import borrowed_path, read_arrangement, read_rejected, rejected_lines
 from g3m.steps.find import present
+from g3m.steps.findings import borrowed_findings_path, read_findings
 from g3m.steps.peers import peer_listings, shard_asset
-from g3m.steps.publish import published
+from g3m.steps.publish import FINDINGS, published
 
 REJECTED = "rejected.jsonl"
-REJECTED_LIMIT_BYTES = 256 * 2**20
+LIST_LIMIT_BYTES = 256 * 2**20
 
 
 def borrow(plan: Plan, session: Session, note: Callable[[str], None]) -> Plan:
@@ -50,10 +51,12 @@ def _borrowed(dataset: DatasetPlan, session: Session, note: Callable[[str], None
         if found and found[0].shards:
             try:
                 rejected = _rejected(address, found[0], session)
+                findings = _findings(address, found[0], session)
             except (SourceError, ContentError) as error:
                 note(f"{dataset.name}: {error.message}; packed here instead")
                 continue
             write_document(borrowed_path(session, dataset.name), rejected_lines(rejected))
+            write_document(borrowed_findings_path(session, dataset.name), findings)
             note(f"{dataset.name}: packed by {host_of(address)}, whose word is the only proof of its shards")
             rule = replace(dataset.recipe.samples, reader="shards")
             assets = tuple(shard_asset(shard) for shard in found[0].shards)
@@ -64,10 +67,25 @@ def _borrowed(dataset: DatasetPlan, session: Session, note: Callable[[str], None
 def _rejected(address: str, dataset: SharedDataset, session: Session) -> tuple[Rejected, ...]:
     """What the peer left out when it packed."""
     file = next((one for one in dataset.files if one.name == REJECTED), None)
-    if file is None or file.size_bytes > REJECTED_LIMIT_BYTES:
+    if file is None or file.size_bytes > LIST_LIMIT_BYTES:
         raise Changed(f"peer {host_of(address)}: it does not say what it left out")
     text = read_peer_file(session.http, address, dataset.path(REJECTED), file)
     try:
         return read_rejected(text.decode())
     except ValueError:
         raise Changed(f"peer {host_of(address)}: its list of what it left out cannot be read") from None
+
+
+def _findings(address: str, dataset: SharedDataset, session: Session) -> str:
+    """What the peer found when it packed; nothing from a peer that did so before findings were listed."""
+    file = next((one for one in dataset.files if one.name == FINDINGS), None)
+    if file is None:
+        return ""
+    if file.size_bytes > LIST_LIMIT_BYTES:
+        raise Changed(f"peer {host_of(address)}: its list of findings is too long")
+    try:
+        text = read_peer_file(session.http, address, dataset.path(FINDINGS), file).decode()
+        read_findings(text)
+    except ValueError:
+        raise Changed(f"peer {host_of(address)}: its list of findings cannot be read") from None
+    return text

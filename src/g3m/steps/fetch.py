@@ -124,6 +124,8 @@ class Download:
     routes: tuple[Route, ...] = ()
     attend: Callable[[], None] = lambda: None
     """Called in every turn of the loop: whoever uses the bytes up while they come has a word there."""
+    used: bool = False
+    """Whether the bytes are used up while they come."""
     hidden_bytes: int = 0
     """Bytes that are not wanted yet: they count as written in the schedule, and are not."""
     renewed: int = 0
@@ -456,8 +458,8 @@ class Download:
         names = ", ".join(dict.fromkeys(map(host_of, self.part.bytes_of_places())))
         text = f"the bytes from {names} have {short[1]}, pinned is {short[0]}"
         self.last_error = DigestMismatch(f"{self.asset.name}: {text}")
-        if self.part.dropped:
-            raise self.last_error  # what is used up cannot be compared any more
+        if self.used:
+            raise self.last_error  # wrong bytes may have been taken out, and replacing them would not help
         yield Noted(task=self.task.id, text=f"{text}; looking for the culprit")
         if not self.pinned:
             yield from self._distrust_all()

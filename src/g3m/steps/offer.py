@@ -38,7 +38,7 @@ from g3m.core.serving import Catalogue, SharedPath
 from g3m.core.shard import ShardSummary
 from g3m.steps.find import part_path, read_receipt, whole_path
 from g3m.steps.pack import shard_path
-from g3m.steps.publish import COMPANIONS, MANIFEST, read_manifest
+from g3m.steps.publish import COMPANIONS, MANIFEST, companions, read_manifest
 from g3m.steps.resolve import resolve
 
 _READ_BYTES = 2**20
@@ -156,7 +156,7 @@ def _published(dataset: DatasetPlan, session: Session) -> tuple[SharedDataset, P
     ):
         return None
     files = tuple(_small_files(folder, session))
-    if {file.name for file in files} != {MANIFEST, *COMPANIONS}:
+    if not {file.name for file in files} >= {MANIFEST, *companions(body)}:
         return None
     shards = tuple(map(_shard, body.shards))
     return SharedDataset(name=dataset.name, identity=body.identity, shards=shards, files=files), folder

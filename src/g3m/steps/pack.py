@@ -1,7 +1,8 @@
 """pack: one range of the sample list becomes one shard, byte for byte the same on every machine.
 
-Nothing is unpacked to disk and no image is decoded: bytes go from their place in the archive into the
-shard, their checksum is compared on the way, and what is no image is rejected with its reason.
+Nothing is unpacked to disk: bytes go from their place in the archive into the shard, their checksum is
+compared on the way, and steps/treat.py says what is kept, rejected or fixed. What was found in a sample that
+is packed goes into the receipt.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g3m.adapters.disk import publish, read_document, write_document
+from g3m.adapters.disk import publish, read_document, remove, write_document
+from g3m.adapters.grown import GrownShard, Moved
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
@@ -23,12 +25,13 @@ from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Progressed, TaskFinished
 from g3m.core.index import IndexedShard, encode
 from g3m.core.plan import DatasetPlan, Plan, Task
-from g3m.core.receipt import Rejected, ShardReceipt, count_reasons, shard_receipt, to_json
-from g3m.core.samples import Pick, Ref, caption_problem, clean
+from g3m.core.receipt import Arrangement, Found, Rejected, ShardReceipt, count_reasons, shard_receipt, to_json
+from g3m.core.samples import Caption, Pick, Ref, treat_caption
 from g3m.core.shard import Entry, ShardSummary
-from g3m.core.sniff import has_jpeg_end, image_kind
+from g3m.core.treatment import CAPTION_BOUND_BYTES, Treatment
 from g3m.steps.arrangement import asset_receipts, list_path, read_arrangement
-from g3m.steps.unfold import path_of
+from g3m.steps.streamed import check_unused, grown_shard, release, shard_picks, source_path
+from g3m.steps.treat import Treater
 
 TICK_SAMPLES = 64
 
@@ -63,9 +66,14 @@ class Packed:
     entries: list[Entry] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
+    findings: list[Found] = field(default_factory=list)
 
     def note(self, name: str) -> None:
         self.notes[name] = self.notes.get(name, 0) + 1
+
+    def find(self, key: str, found: tuple[str, ...], fixed: tuple[str, ...]) -> None:
+        """Keep what was found in a sample that is packed, and which of it is not in the shard any more."""
+        self.findings += ((key, name, "fixed" if name in fixed else "kept") for name in found)
 
 
 def pack(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
@@ -74,24 +82,47 @@ def pack(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     found = read_arrangement(dataset, session)
     if found is None:
         raise BadArchive(f"{task.dataset}: the sample list is gone; run again")
-    assets = asset_receipts(dataset, session)
+    check_unused(dataset, task.shard, session)
+    grown = grown_shard(dataset, found, task.shard, session)
+    if grown is not None:
+        # A picture that is left out or changed moves all that follow: then the shard is copied.
+        with suppress(Moved):
+            packed, summary = yield from _fill(task, dataset, found, GrownShard(grown), session)
+            # Published last: the shard is all there is of its pictures, and a kill must not part it from them.
+            final = shard_path(dataset, task.shard, session)
+            remove(final)
+            done = _write_receipt(task, dataset, summary, packed, session)
+            publish(grown, final)
+            yield done
+            return
     part = making_path(task, session)
-    packed = Packed()
+    packed, summary = yield from _fill(task, dataset, found, ShardWriter(part), session)
+    yield finish_shard(task, dataset, part, summary, packed, session)
+    release(dataset, task, session)
+
+
+def _fill(
+    task: Task, dataset: DatasetPlan, found: Arrangement, writer: ShardWriter | GrownShard, session: Session
+) -> Generator[Event, None, tuple[Packed, ShardSummary]]:
+    """Put a range of the sample list into a shard."""
+    assets = asset_receipts(dataset, session)
+    packed, treater = Packed(), Treater(dataset.treatment, session.guard)
     with ExitStack() as stack:
+        stack.enter_context(writer)
         readers = {
-            source: stack.enter_context(MemberReader(path_of(where, assets, session)))
+            source: stack.enter_context(MemberReader(source_path(where, task, assets, session)))
             for source, where in found.sources.items()
         }
-        writer = stack.enter_context(ShardWriter(part))
         lines = stack.enter_context(open(list_path(session, dataset.name), "rb"))
         lines.seek(task.offset_bytes)
-        for number in range(task.samples):
+        for number, pick in enumerate(shard_picks(lines, task.samples, found.sources)):
             session.check_stop()
-            _pack_one(Pick.from_line(lines.readline()), readers, writer, packed)
+            _pack_one(pick, readers, treater, writer, packed)
             if number % TICK_SAMPLES == 0:
                 yield Progressed(task=task.id, done_bytes=number, total_bytes=task.samples)
-        summary = writer.close()
-    yield finish_shard(task, dataset, part, summary, packed, session)
+        if packed.rejected and isinstance(writer, GrownShard):
+            raise Moved  # the end of the archive would lie on pictures that the next try after a kill judges
+        return packed, writer.close()
 
 
 def making_path(task: Task, session: Session) -> Path:
@@ -104,8 +135,15 @@ def finish_shard(
     task: Task, dataset: DatasetPlan, part: Path, summary: ShardSummary, packed: Packed, session: Session
 ) -> Event:
     """Publish a whole shard; its receipt is written last."""
-    summary = ShardSummary(task.shard, summary.samples, summary.size_bytes, summary.sha256)
     publish(part, shard_path(dataset, task.shard, session))
+    return _write_receipt(task, dataset, summary, packed, session)
+
+
+def _write_receipt(
+    task: Task, dataset: DatasetPlan, summary: ShardSummary, packed: Packed, session: Session
+) -> Event:
+    """Write what is told of a shard, the receipt last."""
+    summary = ShardSummary(task.shard, summary.samples, summary.size_bytes, summary.sha256)
     write_document(
         index_path(dataset.name, task.shard, session),
         encode([IndexedShard(task.shard, tuple(packed.entries))]),
@@ -115,6 +153,7 @@ def finish_shard(
         shard=summary,
         rejected=tuple(packed.rejected),
         notes=dict(sorted(packed.notes.items())),
+        findings=tuple(packed.findings),
     )
     write_document(session.store.receipt(dataset.name, task.shard), to_json(receipt))
     return TaskFinished(
@@ -128,28 +167,31 @@ def finish_shard(
     )
 
 
-def _pack_one(pick: Pick, readers: dict[str, MemberReader], writer: ShardWriter, packed: Packed) -> None:
+def _pack_one(
+    pick: Pick,
+    readers: Mapping[str, MemberReader],
+    treater: Treater,
+    writer: ShardWriter | GrownShard,
+    packed: Packed,
+) -> None:
     try:
-        image = readers[pick.image.source].read(pick.image.member)
+        image = treater.treat(readers[pick.image.source].view(pick.image.member))
         meta = _meta(pick.meta, readers)
-        text = _text(pick.text, meta, readers, packed)
+        caption = _caption(pick.text, meta, readers, treater.treatment)
     except BadArchive as error:
         packed.rejected.append((pick.key, "damaged", error.message))
         return
-    kind = image_kind(image)
-    problem = "not_an_image" if kind is None else caption_problem(text)
-    if problem:
-        packed.rejected.append((pick.key, problem, pick.image.member.name))
+    reason = image.reason or caption.reason
+    if reason:
+        packed.rejected.append((pick.key, reason, pick.image.member.name))
         return
-    if kind != "jpeg":
-        packed.note(f"format_{kind}")
-    elif not has_jpeg_end(image):
-        packed.note("no_end_marker")
-    parts = [("jpg", image), ("json", json.dumps(meta).encode()), ("txt", text.encode())]
+    if image.found or caption.found:
+        packed.find(pick.key, (*image.found, *caption.found), (*image.fixed, *caption.fixed))
+    parts = [("jpg", image.data), ("json", json.dumps(meta).encode()), ("txt", caption.data)]
     packed.entries.append(writer.add(pick.key, parts))
 
 
-def _meta(meta: Any, readers: dict[str, MemberReader]) -> dict[str, Any]:
+def _meta(meta: Any, readers: Mapping[str, MemberReader]) -> dict[str, Any]:
     """The sample's json; a record that is no JSON object becomes an empty one."""
     if not isinstance(meta, Ref):
         return dict(meta)
@@ -160,13 +202,13 @@ def _meta(meta: Any, readers: dict[str, MemberReader]) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _text(text: str | Ref, meta: dict[str, Any], readers: dict[str, MemberReader], packed: Packed) -> str:
+def _caption(
+    text: str | Ref, meta: Mapping[str, Any], readers: Mapping[str, MemberReader], treatment: Treatment
+) -> Caption:
     """The sample's text; an empty one means that the json's caption is the text."""
-    if isinstance(text, Ref):
-        raw = readers[text.source].read(text.member)
-        try:
-            return raw.decode().strip()
-        except UnicodeDecodeError:
-            packed.note("caption_not_utf8")
-            return raw.decode("utf-8", "replace").strip()
-    return text or clean(str(meta.get("caption") or "")).strip()
+    if not isinstance(text, Ref):
+        return treat_caption(text or str(meta.get("caption") or "").strip(), treatment)
+    if text.member.size_bytes > CAPTION_BOUND_BYTES:
+        return Caption(b"", reason="caption_too_long")
+    raw = readers[text.source].read(text.member)
+    return treat_caption(raw.decode("utf-8", "surrogateescape").strip(), treatment)

@@ -28,7 +28,7 @@ from g3m.core.pairs import (
 )
 from g3m.core.plan import DatasetPlan
 from g3m.core.receipt import Rejected
-from g3m.core.samples import Pick, Ref, caption_problem, clean
+from g3m.core.samples import Pick, Ref, caption_problem, readable
 from g3m.steps.unfold import Holding
 
 _SEEN_LIMIT = 8
@@ -42,11 +42,13 @@ class Paired:
     picks: Iterable[tuple[int, Pick]]
     rejected: list[Rejected] = field(default_factory=list)
     spools: dict[str, str] = field(default_factory=dict)
+    stray_files: int = 0
+    """How many of the first of `rejected` are files that belong to no sample."""
 
 
 def pair_up(dataset: DatasetPlan, holdings: Sequence[Holding], session: Session) -> Paired:
     """Recognise the form of a heap of files and join it; NotRecognised says what was seen."""
-    heap = _Heap(dataset.name, session)
+    heap = _Heap(dataset, session)
     folder = dataset.recipe.samples.images.partition("/")[2]
     for holding in holdings:
         heap.take(holding, folder)
@@ -55,14 +57,16 @@ def pair_up(dataset: DatasetPlan, holdings: Sequence[Holding], session: Session)
         seen = ", ".join(heap.seen) or "nothing"
         raise NotRecognised(f"no captions were recognised; seen: {seen}")
     paired.rejected[:0] = heap.refused
+    paired.stray_files = len(heap.refused)
     return paired
 
 
 class _Heap:
     """All members of all holdings, by what their names promise."""
 
-    def __init__(self, dataset: str, session: Session) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: DatasetPlan, session: Session) -> None:
+        self._dataset = dataset.name
+        self._limit_bytes = dataset.treatment.caption_limit_bytes
         self._session = session
         self._paths: dict[str, Path] = {}
         self._refs: dict[str, Ref] = {}
@@ -127,7 +131,7 @@ class _Heap:
         located = (
             (key, record, by_name.get(record.image)) for key, record in zip(keys, records, strict=True)
         )
-        return _join(form, located)
+        return _join(form, located, self._limit_bytes)
 
     def _by_position(self, records: list[Record], images: Mapping[int, Ref]) -> Paired:
         located = (
@@ -138,7 +142,7 @@ class _Heap:
             )
             for record in records
         )
-        return _join("positions", located)
+        return _join("positions", located, self._limit_bytes)
 
     def _records(self) -> tuple[str, list[Record]] | None:
         texts: dict[str, Ref] = {}
@@ -156,7 +160,9 @@ class _Heap:
         captions = next((ref for name, ref in texts.items() if name.endswith("_captions.txt")), None)
         if urls is None or captions is None:
             return None
-        records = line_records(self._text(urls), self._text(captions))
+        # What is no UTF-8 in a caption must be seen when it is packed.
+        texts_by_line = self._read(captions).decode("utf-8", "surrogateescape")
+        records = line_records(self._read(urls).decode("utf-8", "replace"), texts_by_line)
         if records is None:
             raise NotRecognised(
                 f"{urls.member.name} and {captions.member.name} have different numbers of lines"
@@ -166,9 +172,6 @@ class _Heap:
     def _read(self, ref: Ref) -> bytes:
         with MemberReader(self._paths[ref.source]) as reader:
             return reader.read(ref.member)
-
-    def _text(self, ref: Ref) -> str:
-        return self._read(ref).decode("utf-8", "replace")
 
     def parquet(self) -> Paired | None:
         """Rows with image bytes; the images are put into a spool, because rows cannot be read by range."""
@@ -182,7 +185,7 @@ class _Heap:
             spool.parent.mkdir(parents=True, exist_ok=True)
             with open(spool, "wb") as file:
                 rows = ((row, _store(file, row)) for ref in tables for row in self._rows(ref))
-                paired.picks = list(_picks_of_rows(rows, paired.rejected))
+                paired.picks = list(_picks_of_rows(rows, paired.rejected, self._limit_bytes))
         except OSError as error:
             raise storage_error(error, spool) from error
         return paired
@@ -245,7 +248,7 @@ def _store(file: Any, row: _Row) -> Ref | None:
 
 
 def _picks_of_rows(
-    rows: Iterable[tuple[_Row, Ref | None]], rejected: list[Rejected]
+    rows: Iterable[tuple[_Row, Ref | None]], rejected: list[Rejected], limit_bytes: int
 ) -> Iterator[tuple[int, Pick]]:
     seen: dict[str, int] = {}
     for ordinal, (row, image) in enumerate(rows):
@@ -253,25 +256,25 @@ def _picks_of_rows(
         key = next(iter(unique_keys([name])))
         seen[key] = seen.get(key, 0) + 1
         key = key if seen[key] == 1 else f"{key}_{seen[key]}"
-        text = clean(str(row.caption or "")).strip()
-        problem = _image_problem(image) or caption_problem(text)
+        text = str(row.caption or "").strip()
+        problem = _image_problem(image) or caption_problem(text, limit_bytes)
         if problem or image is None:
             rejected.append((key, problem, name))
             continue
-        yield ordinal, Pick(key, image, text, {"path": name, "cap": text, "url": row.url})
+        yield ordinal, Pick(key, image, text, {"path": name, "cap": readable(text), "url": row.url})
 
 
-def _join(form: str, located: Iterable[tuple[str, Record, Ref | None]]) -> Paired:
+def _join(form: str, located: Iterable[tuple[str, Record, Ref | None]], limit_bytes: int) -> Paired:
     """Records with their images; those without are rejected but keep their place in the order."""
     paired = Paired(form, [])
     picks: list[tuple[int, Pick]] = []
     for ordinal, (key, record, image) in enumerate(located):
         text = record.caption.strip()
-        problem = _image_problem(image) or caption_problem(text)
+        problem = _image_problem(image) or caption_problem(text, limit_bytes)
         if problem or image is None:
             paired.rejected.append((key, problem, record.url or record.image))
             continue
-        meta = {"path": record.image, "cap": text, "url": record.url}
+        meta = {"path": record.image, "cap": readable(text), "url": record.url}
         picks.append((ordinal, Pick(key, image, text, meta)))
     paired.picks = picks
     return paired

@@ -2,12 +2,13 @@
 
     manifest.json      what is here, what it was made of, what was left out and why
     rejected.jsonl     every sample that was left out, with its reason
+    findings.jsonl     what was found in samples that were packed, and whether it was fixed
     index.bin          where every member of every sample lies
     sizes.json         samples of each shard (open_clip and friends)
     _info.json         the same for readers of timm and pixparse sets
     wids-meta.json     the same for wids
     SHA256SUMS         for `sha256sum -c`
-    README.md          what a person should know: licence, citation, counts
+    README.md          what a person should know: licence, citation, counts (core/card.py)
 
 The manifest is written last: where it stands, the dataset is whole.
 """
@@ -15,26 +16,29 @@ The manifest is written last: where it stands, the dataset is whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from g3m.adapters.disk import read_document, remove, write_document
 from g3m.adapters.session import Session
+from g3m.core.card import card
 from g3m.core.errors import ContentError
 from g3m.core.events import Event, Noted, TaskFinished
 from g3m.core.index import Index, head
 from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
 from g3m.core.receipt import (
+    Arrangement,
+    Found,
     Manifest,
     Rejected,
     ShardReceipt,
     add_counts,
+    count_findings,
     count_reasons,
     to_json,
 )
 from g3m.core.receipt import manifest as parse_manifest
-from g3m.core.samples import REASONS
 from g3m.steps.arrangement import (
     asset_receipts,
     borrowed_path,
@@ -44,19 +48,32 @@ from g3m.steps.arrangement import (
     rejected_lines,
 )
 from g3m.steps.find import whole_path
+from g3m.steps.findings import ByShard, finding_lines, findings_in, read_borrowed
 from g3m.steps.pack import index_path, read_shard_receipt, shard_path
+from g3m.steps.streamed import leftovers
 
 MANIFEST = "manifest.json"
 INDEX = "index.bin"
+FINDINGS = "findings.jsonl"
 COMPANIONS = (
     INDEX,
     "rejected.jsonl",
+    FINDINGS,
     "sizes.json",
     "_info.json",
     "wids-meta.json",
     "SHA256SUMS",
     "README.md",
 )
+
+
+def companions(body: Manifest) -> tuple[str, ...]:
+    """The small files that must stand beside a dataset's shards.
+
+    A dataset made before findings were listed has no such list, and stays whole without it: to make the list,
+    every picture would have to be looked at again. Its manifest tells, because it counts no findings either.
+    """
+    return tuple(name for name in COMPANIONS if name != FINDINGS or body.findings is not None)
 
 
 def read_manifest(dataset: DatasetPlan, session: Session) -> Manifest | None:
@@ -77,7 +94,7 @@ def published(dataset: DatasetPlan, session: Session) -> Manifest | None:
         )
         receipts = all(session.store.receipt(dataset.name, shard.name).is_file() for shard in found.shards)
         folder = session.store.root / dataset.recipe.folder
-        beside = all((folder / name).is_file() for name in COMPANIONS)
+        beside = all((folder / name).is_file() for name in companions(found))
     except OSError:
         return None
     return found if whole and receipts and beside else None
@@ -94,16 +111,21 @@ def shard_names(dataset: DatasetPlan, session: Session) -> tuple[str, ...]:
 def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     """Write the manifest and its companions, then clear what the dataset needed on its way."""
     dataset = plan.dataset(task.dataset)
-    receipts = _receipts(dataset, session)
+    borrowed = read_borrowed(session, dataset.name)
+    receipts, findings = _gather(dataset, borrowed, session)
     arranged = read_arrangement(dataset, session)
     rejected = (
         *(arranged.rejected if arranged else _peer_rejected(dataset, receipts, session)),
         *(r for receipt in receipts for r in receipt.rejected),
     )
-    made = _manifest(dataset, receipts, rejected, session, form=arranged.form if arranged else "")
+    made = replace(_manifest(dataset, receipts, arranged, session), rejected=count_reasons(rejected))
+    made = replace(made, findings=findings)
     check_rejected(dataset, made.samples, rejected, session)
     folder = session.store.root / dataset.recipe.folder
-    for name, content in _companions(dataset, made, rejected, session).items():
+    files = _companions(dataset, made, rejected, session)
+    # The receipts once more, because their findings were not all kept in memory.
+    files[FINDINGS] = finding_lines(_receipts(dataset, session), borrowed)
+    for name, content in files.items():
         write_document(folder / name, content)
     if session.settings.keep_assets:
         write_document(_kept_mark(dataset, session), "")
@@ -142,26 +164,39 @@ def _peer_rejected(
         ) from None
 
 
-def _receipts(dataset: DatasetPlan, session: Session) -> list[ShardReceipt]:
-    receipts = []
+def _receipts(dataset: DatasetPlan, session: Session) -> Iterator[ShardReceipt]:
     for name in shard_names(dataset, session):
         receipt = read_shard_receipt(dataset, name, session)
         if receipt is None:
             raise ContentError(f"{dataset.name}: the receipt of {name} is missing; run again")
-        receipts.append(receipt)
-    return receipts
+        yield receipt
+
+
+def _gather(
+    dataset: DatasetPlan, borrowed: ByShard, session: Session
+) -> tuple[list[ShardReceipt], Mapping[str, Mapping[str, int]]]:
+    """The receipts without their findings, and how many of those there are."""
+    receipts: list[ShardReceipt] = []
+
+    def findings() -> Iterator[tuple[Found, ...]]:
+        for receipt in _receipts(dataset, session):
+            receipts.append(replace(receipt, findings=()))
+            yield findings_in(receipt, borrowed)
+
+    counts = count_findings(findings())
+    return receipts, counts
 
 
 def _manifest(
     dataset: DatasetPlan,
     receipts: Sequence[ShardReceipt],
-    rejected: Sequence[Rejected],
+    arranged: Arrangement | None,
     session: Session,
-    *,
-    form: str,
 ) -> Manifest:
+    """What the receipts say together, but for what was left out and found."""
     recipe = dataset.recipe
     known = asset_receipts(dataset, session)
+    notes = (receipt.notes for receipt in receipts)
     return Manifest(
         dataset=recipe.name,
         title=recipe.title,
@@ -173,11 +208,12 @@ def _manifest(
         # Where a copy of the user's lay is a matter of that machine.
         assets=tuple(replace(receipt, path="") for _, receipt in known.values()),
         shards=tuple(receipt.shard for receipt in receipts),
-        rejected=count_reasons(rejected),
-        notes=add_counts(receipt.notes for receipt in receipts),
+        rejected={},
+        notes=add_counts((arranged.notes if arranged else {}, *notes)),
         expected_samples=recipe.expect.samples,
         expected_source=recipe.expect.source,
-        form=form,
+        form=arranged.form if arranged else "",
+        treatment=dataset.treatment,
     )
 
 
@@ -195,7 +231,7 @@ def _companions(
         "_info.json": json.dumps({"name": made.dataset, "splits": {made.dataset: split}}, indent=1) + "\n",
         "wids-meta.json": json.dumps({"wids_version": 1, "shardlist": wids}, indent=1) + "\n",
         "SHA256SUMS": "".join(f"{shard.sha256}  {shard.name}\n" for shard in made.shards),
-        "README.md": _card(dataset, made),
+        "README.md": card(dataset.recipe, made),
     }
 
 
@@ -221,38 +257,6 @@ def _shard_index(dataset: DatasetPlan, name: str, session: Session) -> Index:
         raise ContentError(f"{dataset.name}: the index of {name} is missing; run again ({error})") from None
 
 
-def _card(dataset: DatasetPlan, made: Manifest) -> str:
-    """A page for people: what this is, what it may be used for, how to cite it, what is missing."""
-    recipe = dataset.recipe
-    lines = [
-        f"# {recipe.title}",
-        "",
-        f"{made.samples} samples in {len(made.shards)} shards, {made.size_bytes} bytes.",
-    ]
-    if made.expected_samples is not None:
-        lines += ["", f"The source states {made.expected_samples}: {made.expected_source}."]
-    borrowed = made.notes.get("from_peer", 0)
-    if borrowed:
-        lines += ["", f"{borrowed} of the shards were packed on another machine and taken on its word."]
-    lines += [
-        "",
-        f"Homepage: {recipe.homepage}",
-        "",
-        f"Licence: {recipe.licence}",
-        "",
-        recipe.terms,
-        "",
-        "## Left out",
-        "",
-    ]
-    lines += [
-        f"- {reason}: {count} ({REASONS.get(reason, reason)})" for reason, count in made.rejected.items()
-    ]
-    lines += ["Nothing was left out."] if not made.rejected else []
-    lines += ["", "## Cite", "", "```bibtex", recipe.citation, "```", ""]
-    return "\n".join(lines)
-
-
 def _kept_mark(dataset: DatasetPlan, session: Session) -> Path:
     """Says that the archives of a published dataset were kept on purpose: no later run deletes them."""
     return session.store.plan(f"{dataset.name}.kept")
@@ -272,4 +276,5 @@ def used_up(dataset: DatasetPlan, waiting: Sequence[DatasetPlan], session: Sessi
         kind, _, name = where.partition(":")
         if kind == "spool":
             found.append(session.store.part(name))
+    found += leftovers(dataset, session)
     return [path for path in found if path.is_file()]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from g3m.adapters.disk import read_document, write_document
 from g3m.adapters.hubs import list_repository
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
-from g3m.core.errors import SourceError, Unreachable
+from g3m.core.errors import SettingsError, SourceError, Unreachable
 from g3m.core.plan import DatasetPlan, Parity, Plan, make_dataset_plan
 from g3m.core.recipe import Asset, Listing, Recipe
 from g3m.core.routes import Route, chosen, rewrite
+from g3m.core.settings import Settings
+from g3m.core.treatment import treatment_for
+from g3m.steps.streamed import is_begun
 
 LISTING_FORMAT = 1
+READY_HINT = (
+    "leave --policy and --image-size out for them; `g3m pack` re-packs ready shards and can treat them",
+    "对这些数据集请去掉 --policy 和 --image-size；`g3m pack` 可重新打包现成分片并做相应处理",
+)
 
 
 def resolve(
@@ -30,15 +38,35 @@ def resolve(
     the plan with the recipe's figures and `note` is told; without it SourceError is raised.
     """
     recipes = session.recipes.expand(names)
-    return Plan(datasets=tuple(_resolve_one(recipe, session, estimate, note) for recipe in recipes))
+    check_treatment(recipes, session.settings)
+    datasets = (_resolve_one(recipe, session, estimate, note) for recipe in recipes)
+    # What was begun as a stream goes on as one: what it has taken out is nowhere else.
+    return Plan(
+        datasets=tuple(
+            replace(dataset, stream=session.settings.stream or is_begun(dataset.name, session))
+            for dataset in datasets
+        )
+    )
+
+
+def check_treatment(recipes: Sequence[Recipe], settings: Settings) -> None:
+    """SettingsError if a treatment is asked for that cannot be given to one of the datasets."""
+    treatments = {recipe.name: treatment_for(recipe.policy, settings) for recipe in recipes}
+    ready = [recipe.name for recipe in recipes if recipe.samples.reader == "shards"]
+    refused = [name for name in ready if treatments[name].to_dict()]
+    if refused:
+        asked = treatments[refused[0]].words()
+        words = f"ready shards are adopted byte for byte, they cannot be treated ({asked})"
+        raise SettingsError(f"{', '.join(refused)}: {words}", hint=READY_HINT)
 
 
 def _resolve_one(
     recipe: Recipe, session: Session, estimate: bool, note: Callable[[str], None]
 ) -> DatasetPlan:
     parity: Parity = "nxtp" if session.settings.parity == "nxtp" else "none"
+    treatment = treatment_for(recipe.policy, session.settings)
     if recipe.listing is None:
-        return make_dataset_plan(recipe, recipe.assets, parity)
+        return make_dataset_plan(recipe, recipe.assets, parity, treatment=treatment)
     try:
         assets = _listed(recipe, recipe.listing, session, keep=not estimate)
     except SourceError as error:
@@ -46,8 +74,8 @@ def _resolve_one(
             raise
         why = f"the hub's listing cannot be asked for ({error.message})"
         note(f"{recipe.name}: {why}; the sizes are the recipe's")
-        return make_dataset_plan(recipe, (), parity, estimated=True)
-    return make_dataset_plan(recipe, assets, parity)
+        return make_dataset_plan(recipe, (), parity, treatment=treatment, estimated=True)
+    return make_dataset_plan(recipe, assets, parity, treatment=treatment)
 
 
 def _listed(recipe: Recipe, listing: Listing, session: Session, *, keep: bool) -> tuple[Asset, ...]:

@@ -7,18 +7,18 @@ parts, so that its members too can be read in any order. Spools go when the data
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from g3m.adapters.folder import list_folder
-from g3m.adapters.inflate import inflate
+from g3m.adapters.inflate import Inflation
 from g3m.adapters.members import MemberReader
+from g3m.adapters.output import Output
 from g3m.adapters.session import Session
 from g3m.adapters.tar import list_tar
 from g3m.adapters.zip import list_zip
-from g3m.core.errors import storage_error
+from g3m.core.errors import BadArchive
 from g3m.core.members import Member, Refusal, basename
 from g3m.core.plan import asset_id
 from g3m.core.receipt import AssetReceipt
@@ -56,11 +56,12 @@ def unfold(
 def path_of(where: str, assets: dict[str, tuple[Asset, AssetReceipt]], session: Session) -> Path:
     """The file or folder of a source that an arrangement recorded.
 
+    For `grown:ID` (steps/streamed.py) it is the folder of the growing shards.
     KeyError if the asset has no receipt, or is a folder now where it was a file before.
     """
     kind, _, name = where.partition(":")
-    if kind == "spool":
-        return session.store.part(name)
+    if kind in ("spool", "grown"):
+        return session.store.part(name if kind == "spool" else "")
     identifier, _, inner = name.partition("/")
     asset, receipt = assets[identifier]
     if (receipt.proof == "folder") != (kind == "tree"):
@@ -87,9 +88,14 @@ class _Unfolder:
         elif kind == "tar":
             yield Holding(source, where, path, list_tar(path))
         elif kind == "gzip":
-            spool = self._spool(lambda target: self._inflate(path, target))
+            spool = self._new_spool()
+            members = self._inflate(path, spool)
+            where = f"spool:{spool.name}"
+            if members is not None:
+                yield Holding(source, where, spool, iter(members))
+                return
             inner = name.removesuffix(".gz") if name.endswith(".gz") else name.removesuffix(".tgz") + ".tar"
-            yield from self.open(spool, source, f"spool:{spool.name}", inner)
+            yield from self.open(spool, source, where, inner)
         else:
             size_bytes = path.stat().st_size
             yield Holding(source, where, path, iter([Member(name, "raw", 0, size_bytes, size_bytes)]))
@@ -117,7 +123,8 @@ class _Unfolder:
                 members = list_tar(holding.path, offset=offset, size_bytes=member.size_bytes)
                 yield Holding(source, holding.where, holding.path, members)
                 return
-            spool = self._spool(lambda target: self._copy(reader, member, target))
+            spool = self._new_spool()
+            self._copy(reader, member, spool)
         yield from self.open(spool, source, f"spool:{spool.name}", basename(member.name))
 
     def _file_inside(self, holding: Holding, member: Member, source: str) -> Iterator[Holding]:
@@ -129,20 +136,43 @@ class _Unfolder:
             else:
                 yield Holding(source, f"{holding.where}/{member.name}", path, inner.members)
 
-    def _spool(self, fill: Callable[[Path], None]) -> Path:
+    def _new_spool(self) -> Path:
+        """A name for one more spool; what a killed run left under it is gone."""
         spool = self._session.store.part(f"{asset_id(self._asset)}-{self._spools}.spool")
         self._spools += 1
-        fill(spool)
+        spool.unlink(missing_ok=True)
         return spool
 
-    def _inflate(self, path: Path, target: Path) -> None:
-        free = self._session.store.free().size_bytes
-        target.unlink(missing_ok=True)
-        inflate(path, target, limit_bytes=free, progress=lambda _: self._session.check_stop())
+    def _inflate(self, path: Path, spool: Path) -> list[Member | Refusal] | None:
+        """Unpack a gzip to a spool. What is in it, listed meanwhile, if that is a tar.
 
-    def _copy(self, reader: MemberReader, member: Member, target: Path) -> None:
+        Nothing is handed out before the gzip is whole, sound and on the disk: a tar has no checksums.
+        """
+        free_bytes = self._session.store.free().size_bytes
+        progress: Callable[[int], None] = lambda _: self._session.check_stop()  # noqa: E731
+        members = None
+        with Inflation(path, spool, limit_bytes=free_bytes, progress=progress) as inflation:
+            inflation.reach(_HEAD_BYTES)
+            with open(spool, "rb") as file:
+                is_tar = container(file.read(_HEAD_BYTES)) == "tar"
+            if is_tar:
+                try:
+                    members = list(list_tar(spool, reach=inflation.reach))
+                except BadArchive:
+                    inflation.finish()  # where the gzip is damaged, that is the better explanation
+                    raise
+            inflation.finish()
+        return members
+
+    def _copy(self, reader: MemberReader, member: Member, spool: Path) -> None:
+        """Unpack a member to a spool."""
+        output = Output(spool)
         try:
-            with reader.open(member) as source, open(target, "wb") as file:
-                shutil.copyfileobj(source, file, _COPY_BYTES)
-        except OSError as error:
-            raise storage_error(error, target) from error
+            with reader.open(member) as source:
+                while data := source.read(_COPY_BYTES):
+                    self._session.check_stop()
+                    output.write(data)
+            output.close()
+        except BaseException:
+            output.abort()
+            raise

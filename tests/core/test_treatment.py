@@ -1,0 +1,182 @@
+"""core/treatment.py: what is done with which finding, as values that can be written, read and compared."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from g3m.core.errors import SettingsError
+from g3m.core.samples import REASONS
+from g3m.core.settings import Layer, Settings, merge
+from g3m.core.treatment import (
+    ACTIONS,
+    CAPTION_BOUND_BYTES,
+    CAPTION_LIMIT_BYTES,
+    CLASSES,
+    DECODED,
+    DEFAULTS,
+    FIXES,
+    NEVER_KEPT,
+    REDRAWN,
+    Resize,
+    Treatment,
+    combine,
+    options_for,
+    parse_policy,
+    policy_problem,
+    settings_policy,
+    treatment_for,
+)
+
+POSSIBLE = [f"{name}={action}" for name in CLASSES for action in ACTIONS if not policy_problem(name, action)]
+policies = st.lists(st.sampled_from(POSSIBLE), max_size=6, unique_by=lambda line: line.partition("=")[0])
+resizes = st.none() | st.builds(
+    Resize,
+    size=st.integers(1, 16384),
+    mode=st.sampled_from(["keep_ratio", "keep_ratio_largest", "center_crop", "border"]),
+    quality=st.integers(1, 100),
+)
+
+
+def settings(**values: Any) -> Settings:
+    return merge([Layer("command line", values)])
+
+
+def test_the_tables_fit_together() -> None:
+    """Every table speaks of known classes, every default is possible, and each class can be a reason."""
+    for table in (DECODED, DEFAULTS, FIXES, NEVER_KEPT, REDRAWN):
+        assert set(table) <= set(CLASSES)
+    assert set(REDRAWN) <= set(FIXES)
+    assert not [name for name in CLASSES if policy_problem(name, DEFAULTS.get(name, "keep"))]
+    assert set(CLASSES) <= set(REASONS)
+    assert all(policy_problem(name, "keep") for name in NEVER_KEPT)
+    assert len(POSSIBLE) == 3 * len(CLASSES) - len(NEVER_KEPT) - (len(CLASSES) - len(FIXES))
+
+
+def test_the_default_does_nothing() -> None:
+    """It decodes nothing, redraws nothing, and leaves nothing in an identity or a message."""
+    default = Treatment()
+    assert (default.decodes, default.redraws, default.to_dict(), default.words()) == (False, False, {}, "")
+    assert {name: default.action(name) for name in CLASSES if default.action(name) != "keep"} == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("greyscale=reject", "'greyscale' is no class of findings"),
+        ("cmyk=drop", "'drop' is none of keep, reject, fix"),
+        ("cmyk", "write CLASS=keep, CLASS=reject or CLASS=fix"),
+        ("", "write CLASS=keep, CLASS=reject or CLASS=fix"),
+        ("=", "'' is no class of findings"),
+        ("truncated=fix", "nothing fixes truncated; use keep or reject"),
+        ("not_an_image=keep", "there would be no sample"),
+        ("caption_not_utf8=keep", "stops the loaders"),
+    ],
+)
+def test_a_wrong_line_is_named(line: str, problem: str) -> None:
+    """The message has the line, where it stands, and what is wrong with it."""
+    with pytest.raises(SettingsError) as caught:
+        settings_policy(settings(policy=(line,)))
+    assert str(caught.value).startswith(f"--policy {line}: ")
+    assert problem in str(caught.value)
+    with pytest.raises(SettingsError, match=r"^g3m\.toml: policy "):
+        settings_policy(merge([Layer("g3m.toml", {"policy": [line]})]))
+
+
+def test_two_actions_for_one_class_are_a_mistake() -> None:
+    """Which of them was meant is not guessed; the same one twice is harmless."""
+    assert parse_policy(["cmyk=fix", " cmyk = fix "]) == {"cmyk": "fix"}
+    with pytest.raises(SettingsError, match="cmyk=fix was said before"):
+        parse_policy(["cmyk=fix", "cmyk=keep"])
+
+
+def test_the_settings_overrule_the_recipe() -> None:
+    """Class by class; what equals the default leaves no trace, wherever it was said."""
+    recipe = parse_policy(["cmyk=reject", "trailing=fix", "bomb=reject"])
+    made = treatment_for(recipe, settings(policy=("cmyk=fix", "bomb=keep", "no_caption=reject")))
+    assert made.policy == {"trailing": "fix", "cmyk": "fix"}
+    assert treatment_for({}, settings(policy=("cmyk=keep",))).to_dict() == {}
+    assert combine({}, {"not_jpeg": "keep"}) == {}
+
+
+def test_resizing_needs_a_size() -> None:
+    """A mode or a quality alone resizes nothing; a mode on the command line without a size is a mistake."""
+    made = treatment_for({}, settings(image_size=512, resize="border", quality=80))
+    assert made.resize == Resize(size=512, mode="border", quality=80)
+    assert treatment_for({}, settings(quality=80)).to_dict() == {}
+    with pytest.raises(SettingsError, match="--image-size"):
+        treatment_for({}, settings(resize="border"))
+    assert treatment_for({}, merge([Layer("g3m.toml", {"resize": "border"})])).resize is None
+
+
+@given(policies, resizes, st.integers(1, 100))
+def test_a_treatment_is_read_as_it_was_written(lines: list[str], resize: Resize | None, quality: int) -> None:
+    """Through JSON it comes back to what has the same effect: one more writing gives the same text."""
+    made = Treatment(policy=combine(parse_policy(lines)), resize=resize, quality=quality)
+    body = json.loads(json.dumps(made.to_dict()))
+    again = Treatment.from_dict(body)
+    assert again.to_dict() == made.to_dict()
+    assert (again.policy, again.resize, again.words()) == (made.policy, made.resize, made.words())
+    assert bool(body) == bool(made.words())
+
+
+@given(policies, policies, st.none() | st.integers(1, 16384), st.integers(1, 100))
+def test_options_lead_back_to_a_treatment(
+    lines: list[str], recipe: list[str], size: int | None, quality: int
+) -> None:
+    """Whatever the recipe says by now, the options of a treatment give that treatment again."""
+    resize = None if size is None else Resize(size=size, mode="center_crop", quality=quality)
+    made = Treatment(policy=combine(parse_policy(lines)), resize=resize, quality=quality)
+    found = treatment_for(parse_policy(recipe), Settings(**options_for(Treatment.from_dict(made.to_dict()))))
+    assert found.to_dict() == made.to_dict()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"policy": {"cmyk": "burn"}},
+        {"policy": {"unknown": "keep"}},
+        {"policy": ["cmyk"]},
+        {"resize": [1, "keep_ratio"]},
+        {"resize": [1, "sideways", 95]},
+        {"resize": ["1", "keep_ratio", 95]},
+        {"resize": None},
+        {"quality": True},
+    ],
+)
+def test_what_is_no_treatment_is_refused(body: dict[str, Any]) -> None:
+    """A damaged manifest is told from one of another treatment."""
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        Treatment.from_dict(body)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_needs_a_decoder(name: str) -> None:
+    """Classes that only decoding shows are decoded for; a fix that is no mere cut encodes anew."""
+    for action in ACTIONS:
+        if policy_problem(name, action):
+            continue
+        made = Treatment(policy={name: action})
+        assert made.decodes == (name in DECODED and action == "reject")
+        assert made.redraws == (name in REDRAWN and action == "fix")
+
+
+def test_how_long_a_caption_may_be() -> None:
+    """Up to the limit by default; kept ones have a bound that no policy lifts."""
+    assert Treatment().caption_limit_bytes == CAPTION_LIMIT_BYTES
+    assert Treatment(policy={"caption_too_long": "keep"}).caption_limit_bytes == CAPTION_BOUND_BYTES
+    assert str(CAPTION_LIMIT_BYTES) in CLASSES["caption_too_long"]
+
+
+def test_words_are_short_and_whole() -> None:
+    """A message names the policy, the size and the quality of what is encoded anew."""
+    made = Treatment(
+        policy={"cmyk": "fix", "bomb": "reject"}, resize=Resize(size=64, mode="border", quality=80)
+    )
+    assert made.words() == "cmyk=fix, bomb=reject, 64 pixels (border), quality 80"
+    assert Treatment(policy={"cmyk": "fix"}).words() == "cmyk=fix, quality 95"
+    assert Treatment(policy={"cmyk": "reject"}).words() == "cmyk=reject"
