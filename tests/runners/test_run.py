@@ -12,9 +12,11 @@ from tests.steps.offline import make, zip_of
 from tests.whole.sources import my_recipe, tiny_jpeg
 
 import g3m
+from g3m.adapters.guard import Guard
 from g3m.core.errors import Interrupted, NotVerified, SettingsError, UnknownDataset
-from g3m.core.events import Event, Noted, RunStarted, TaskFinished, TaskStarted
+from g3m.core.events import Event, Noted, RunFinished, RunStarted, TaskFinished, TaskStarted
 from g3m.core.receipt import Manifest
+from g3m.core.structure import Verdict
 from g3m.lab.world import World
 from g3m.runners.run import Report, get_in, make_session, verify_in
 
@@ -116,6 +118,60 @@ def test_verify_tells_what_it_does(options: dict[str, Any]) -> None:
     assert sum(isinstance(event, TaskFinished) for event in events) == 2
     (note,) = [event for event in events if isinstance(event, Noted)]
     assert note.text.startswith("00000.tar: digest sha256 ")
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    assert (end.finished, end.failed, end.samples) == (
+        2,
+        0,
+        sum(b.samples for b in report.manifests.values()),
+    )
+    assert end.task.startswith("verify/")  # so that nobody takes it for the end of a run beside it
+    assert Path(report.path).read_text(encoding="utf-8").count("\n") == 1
+    assert report.counts == {"coco_valid": {"digest": 1}}
+
+
+def test_the_depths_of_verify(options: dict[str, Any]) -> None:
+    """Each says what it looked at; `deep` is more than `structure`; the API knows all three."""
+    get_in(["coco_valid"], make_session(options), [])
+    root = options["root"]
+    digests = g3m.verify(root=root)
+    assert (digests.looked, digests.decoded, digests.path) == ({}, {}, "")
+    structure = g3m.verify(root=root, structure=True)
+    assert (structure.looked, structure.decoded) == ({"coco_valid": 6}, {})
+    for both in (False, True):
+        deep = g3m.verify(root=root, structure=both, deep=True, jobs=2)
+        assert (deep.looked, deep.decoded) == ({"coco_valid": 6}, {"coco_valid": 6})
+        assert deep.ok
+
+
+def test_repair_decodes_once(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is broken is found without decoding, and each picture is decoded when all is whole again."""
+    session = make_session(options)
+    get_in(["coco_valid"], session, [])
+    tampered(session.store.root / "coco" / "coco_valid" / "00000.tar")
+    judged: list[bytes] = []
+    monkeypatch.setattr(Guard, "judge", lambda _, data: judged.append(data) or Verdict(()))
+    report = verify_in([], session, [], deep=True, repair=True)
+    assert report.ok
+    assert report.repaired
+    assert report.decoded == {"coco_valid": 6}
+    assert len(judged) == len(set(judged)) == 6
+
+
+def test_a_stop_while_decoding_ends_the_workers(options: dict[str, Any]) -> None:
+    """Interrupted in the middle: no process, no thread and no half written list is left."""
+    session = make_session(options)
+    get_in(["coco_valid"], session, [])
+    before = {thread.name for thread in threading.enumerate()}
+
+    def stop(event: Event) -> None:
+        if isinstance(event, TaskStarted):
+            session.stop.set()
+
+    with pytest.raises(Interrupted):
+        verify_in([], session, [stop], deep=True, repair=False)
+    assert {thread.name for thread in threading.enumerate()} == before
+    assert not list(session.store.work.glob("*verified*"))
 
 
 def test_repair_makes_only_what_is_broken(world: World, options: dict[str, Any]) -> None:

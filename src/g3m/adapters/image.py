@@ -1,11 +1,13 @@
-"""Looking at images: what the header says, and whether the whole picture decodes.
+"""Decoding a picture to see whether it decodes: what the loaders of a training run will do, done once before.
 
-Here: questions to Pillow, which is imported only when one is asked. Changing images (scaling,
-turning, encoding) is not for here: shards hold the bytes that the source delivered.
+Here: the questions to libjpeg-turbo and to Pillow, for the worker process of adapters/guard.py alone, because
+decoders crash and pictures claim gigabytes. Changing pictures is for adapters/redraw.py.
 
-Formats: JPEG, PNG, WebP, GIF and BMP, the ones that web pages show and the sources deliver. TIFF is
-left out: it is a family of containers with a dozen codecs, most of Pillow's security reports come
-from it, and no browser shows it. Whatever else Pillow could open (EPS would start ghostscript) is
+Pillow decides, because people train with it: what it refuses is `truncated` or `broken`. It hides libjpeg's
+warnings, so JPEGs go to libjpeg-turbo first, in grey and at an eighth of their size: that reads every byte of
+the picture and leaves out only the arithmetic behind. What it takes without a word, Pillow takes too.
+
+Formats: those that web pages show, and TIFF. Whatever else Pillow could open (EPS would start ghostscript) is
 never tried. LOAD_TRUNCATED_IMAGES is never set: with it, half a picture counts as a whole one.
 """
 
@@ -14,84 +16,87 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
-from g3m.core.errors import NotRecognised
-from g3m.core.sniff import ImageKind, has_jpeg_end, image_kind
+from g3m.core.structure import Structure, Verdict, in_order, look
+from g3m.core.treatment import PIXEL_LIMIT
 
-PIXEL_LIMIT = 64_000_000
-"""The largest picture of all sources has 25 million pixels; one of 64 million takes 256 MB."""
+DETAIL_CHARACTERS = 200
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-_KINDS: dict[str | None, ImageKind] = {
-    "JPEG": "jpeg",
-    "MPO": "jpeg",  # several JPEGs in one file, as some cameras write; the first one counts
-    "PNG": "png",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "BMP": "bmp",
-}
-_ORIENTATION_TAG = 0x0112
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_JPEG_FORMATS = ("JPEG", "MPO")  # several JPEGs in one file, as some cameras write: the first one counts
 _PILLOW_MODULES = re.compile(r"PIL\.")
+_ADDRESS = re.compile(r"<_io\.BytesIO object at \w+>")
+_RAN_OUT = ("Premature end of JPEG file", "image file is truncated")
+_OWN_LIMIT = "tj"
+"""How libjpeg-turbo's messages about itself begin; those about the picture are libjpeg's words."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What an image's header says; `orientation` is Exif's, 1 (upright) to 8.
+def judge(data: bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Verdict:
+    """Decode a whole picture (of an animation, the first frame) and say what was found.
 
-    Width and height are those of the stored picture, before any turning.
+    Pixels are counted before any is decoded. Raises MemoryError and nothing else, whatever the bytes are.
     """
-
-    kind: ImageKind
-    width: int
-    height: int
-    mode: str
-    orientation: int
-
-
-def probe(data: bytes) -> ImageFacts:
-    """Read an image's header; NotRecognised if it is none of the five formats, or claims a bomb."""
+    seen = look(data)
+    if seen.kind is None:
+        return Verdict(seen.classes, "")
+    found, detail = set(seen.classes) - {"broken", "bomb"}, ""
+    complaint: str | None = None
     pillow = _pillow()
     try:
-        with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
-            kind = _KINDS[image.format]
-            orientation = _orientation(pillow, image)
-            return ImageFacts(kind, image.width, image.height, image.mode, orientation)
-    # Parsers of hostile bytes raise whatever they like: struct.error, KeyError, ZeroDivisionError.
-    except Exception as error:
-        raise NotRecognised(f"no image header in {len(data)} bytes: {error}") from error
-
-
-def verdict(data: bytes, *, pixel_limit: int = PIXEL_LIMIT) -> str:
-    """Decode a whole image (of an animation, the first frame) and say how that went.
-
-    "ok"            every pixel decoded
-    "not_an_image"  none of the five formats
-    "truncated"     it does not decode, and its end is missing (a JPEG's end marker alone will do)
-    "bomb"          it claims more pixels than `pixel_limit`, or than Pillow's 179 million
-    "broken"        it does not decode although its end is there
-
-    Raises nothing, whatever the bytes are. Pixels are counted before any is decoded.
-    """
-    kind = image_kind(data[:32])
-    if kind is None or kind == "tiff":
-        return "not_an_image"
-    pillow = _pillow()
-    try:
+        if seen.width * seen.height > pixel_limit:
+            raise pillow.DecompressionBombError(f"{seen.width} x {seen.height} pixels")
         with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > pixel_limit:
-                return "bomb"
-            image.load()
-    except pillow.DecompressionBombError:
-        return "bomb"
-    except Exception:  # noqa: BLE001 - as above
-        return "truncated" if _is_cut(kind, data) else "broken"
-    return "ok"
+                raise pillow.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            if image.format in _JPEG_FORMATS:
+                complaint = _complaint(data)
+            if complaint != "":  # nothing to say is all that need be asked
+                image.load()
+    except MemoryError:
+        raise
+    except pillow.DecompressionBombError as error:
+        found.add("bomb")
+        detail = str(error)
+    # Decoders of hostile bytes raise whatever they like: struct.error, KeyError, ZeroDivisionError.
+    except Exception as error:  # noqa: BLE001
+        words = f"{complaint or ''} {error}"
+        found.add("truncated" if _is_cut(seen, data, words) else "broken")
+        detail = complaint or str(error)
+    else:
+        if complaint and not complaint.startswith(_OWN_LIMIT):
+            found.add("warning")
+            detail = complaint
+    return Verdict(in_order(found), _ADDRESS.sub("the bytes", detail)[:DETAIL_CHARACTERS])
+
+
+def load_decoders() -> None:
+    """Import what `judge` needs, so that a broken installation shows before the first picture."""
+    import simplejpeg  # noqa: F401
+
+    _pillow()
+
+
+def _complaint(data: bytes) -> str:
+    """What libjpeg-turbo says against a JPEG: a warning or a refusal; empty if it has nothing to say."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1)
+    except ValueError as error:
+        return str(error) or "refused"
+    return ""
+
+
+def _is_cut(seen: Structure, data: bytes, words: str) -> bool:
+    """Whether a picture that does not decode lacks its end, or the decoder ran out of bytes."""
+    if seen.kind == "bmp":
+        return int.from_bytes(data[2:6], "little") > len(data)
+    return "no_end" in seen.classes or any(told in words for told in _RAN_OUT)
 
 
 def _pillow() -> Any:
-    """Pillow's Image module, with the five formats and no other loaded, and its warnings off."""
+    """Pillow's Image module, with our formats and no other loaded, and its warnings off."""
     # By name: to find WebP on its own, Pillow would import all its fifty formats.
     from PIL import (
         BmpImagePlugin,  # noqa: F401
@@ -99,6 +104,7 @@ def _pillow() -> Any:
         Image,
         JpegImagePlugin,  # noqa: F401
         PngImagePlugin,  # noqa: F401
+        TiffImagePlugin,  # noqa: F401
         WebPImagePlugin,  # noqa: F401
     )
 
@@ -114,24 +120,3 @@ def _silence_pillow() -> None:
     rule = ("ignore", None, Warning, _PILLOW_MODULES, 0)
     if not warnings.filters or warnings.filters[0] != rule:
         warnings.filterwarnings("ignore", module=_PILLOW_MODULES.pattern)
-
-
-def _orientation(pillow: Any, image: Any) -> int:
-    try:
-        # Not image.getexif(): that of PNG decodes the whole picture to look for Exif behind it.
-        stated = pillow.Image.getexif(image).get(_ORIENTATION_TAG)
-    except Exception:  # noqa: BLE001 - as above
-        return 1
-    return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
-
-
-def _is_cut(kind: ImageKind, data: bytes) -> bool:
-    """Whether the end that every file of this format has, or announces, is not there."""
-    if kind == "jpeg":
-        return not has_jpeg_end(data)
-    if kind == "png":
-        return b"IEND" not in data[-64:]
-    if kind == "gif":
-        return not data.rstrip(b"\0").endswith(b"\0;")
-    announced = data[4:8] if kind == "webp" else data[2:6]
-    return int.from_bytes(announced, "little") + (8 if kind == "webp" else 0) > len(data)

@@ -79,7 +79,7 @@ class Dataset:
 def dataset(name: str, root: str | os.PathLike[str] = "g3m-data") -> Dataset:
     """Open a dataset below a root by its name; UnknownDataset if it is not there or not finished."""
     base = Path(root)
-    for path in (*base.glob("*/*/manifest.json"), *base.glob("*/manifest.json")):
+    for path in (*base.glob("*/*/manifest.json"), *base.glob("*/manifest.json"), *base.glob("manifest.json")):
         body = manifest(path.read_text(encoding="utf-8"))
         if body is not None and body.dataset == name:
             return Dataset(path.parent, body)

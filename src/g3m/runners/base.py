@@ -30,6 +30,7 @@ from g3m.core.events import (
 from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.receipt import Manifest, shard_receipt
 from g3m.core.recipe import Asset
+from g3m.core.reshard import ReshardPlan
 from g3m.steps.adopt import adopt
 from g3m.steps.arrange import arrange
 from g3m.steps.arrangement import pack_tasks, read_arrangement
@@ -37,6 +38,10 @@ from g3m.steps.fetch import fetch
 from g3m.steps.find import part_path, present
 from g3m.steps.pack import pack, read_shard_receipt
 from g3m.steps.publish import publish, published, read_manifest, used_up
+from g3m.steps.reshard import repack
+from g3m.steps.stream import stream
+from g3m.steps.streamed import bytes_here
+from g3m.steps.survey import survey
 
 RunTask = Callable[[Task], Iterator[Event]]
 Outcome = tuple[Task, Event | G3MError | None]
@@ -48,6 +53,7 @@ Beat = Callable[[], None]
 Runner = Callable[[Agenda, RunTask, Session, Beat], Iterator[Outcome]]
 
 STEPS = {"fetch": fetch, "arrange": arrange, "pack": pack, "adopt": adopt, "publish": publish}
+RESHARD_STEPS = {**STEPS, "arrange": survey, "pack": repack}
 INODES_SPARE = 1000
 ROUNDS = 2
 
@@ -141,7 +147,9 @@ def _work(run: _Run, runner: Runner, lease: Lease) -> None:
 def run_task(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     """The whole life of one task as events; this is what a runner runs, wherever it is."""
     yield TaskStarted(task=task.id, kind=task.kind, dataset=task.dataset, total_bytes=task.size_bytes)
-    yield from STEPS[task.kind](task, plan, session)
+    steps = RESHARD_STEPS if isinstance(plan.dataset(task.dataset), ReshardPlan) else STEPS
+    step = stream if task.streamed else steps[task.kind]
+    yield from step(task, plan, session)
 
 
 def pending(dataset: DatasetPlan, session: Session) -> tuple[Task, ...]:
@@ -213,13 +221,19 @@ def _check_identity(dataset: DatasetPlan, session: Session) -> None:
     folder = session.store.root / dataset.recipe.folder
     if found is not None and found.identity != dataset.identity:
         raise OtherOptions(
-            f"{folder} holds {found.dataset} made with parity {found.parity!r} from other assets or options; "
-            f"asked for is parity {dataset.parity!r}"
+            f"{folder} holds {found.dataset} made with {_options(found)} from other assets or options; "
+            f"asked for is {_options(dataset)}"
         )
     for path in sorted(session.store.receipt(dataset.name, "x").parent.glob("*.tar.json")):
         receipt = shard_receipt(read_document(path) or "")
         if receipt is not None and receipt.identity != dataset.identity:
             raise OtherOptions(f"{folder} holds shards of an unfinished run with other options")
+
+
+def _options(made: Manifest | DatasetPlan) -> str:
+    """What decides the bytes of a dataset, beside its assets, in words."""
+    treatment = made.treatment.words()
+    return f"parity {made.parity!r}" + (f" and {treatment}" if treatment else "")
 
 
 def missing_bytes(plan: Plan, session: Session) -> int:
@@ -258,7 +272,7 @@ def check_space(plan: Plan, session: Session) -> None:
 
 def _shard_bytes_here(dataset: DatasetPlan, session: Session) -> int:
     folder = session.store.root / dataset.recipe.folder
-    return sum(path.stat().st_size for path in folder.glob("*.tar"))
+    return sum(path.stat().st_size for path in folder.glob("*.tar")) + bytes_here(dataset, session)
 
 
 def fetched_bytes(asset: Asset, session: Session) -> int:

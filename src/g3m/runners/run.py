@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session, open_session
 from g3m.core.errors import NotVerified
-from g3m.core.events import Event, Noted, RunStarted, Sink, TaskFinished, TaskStarted
+from g3m.core.events import Event, Noted, RunFinished, RunStarted, Sink, TaskFinished, TaskStarted
 from g3m.core.plan import Plan
 from g3m.core.receipt import Manifest
 from g3m.core.settings import Layer, Settings, from_variables, merge
+from g3m.core.treatment import CLASSES, options_for
 from g3m.runners.base import Summary, drive
-from g3m.runners.local import run_local
+from g3m.runners.local import CORES_LIMIT, run_local
 from g3m.steps.borrow import borrow
-from g3m.steps.check import Finding, broken, check, forget, manifests, unreadable
-from g3m.steps.resolve import resolve
+from g3m.steps.check import broken, check, forget, manifests, unreadable
+from g3m.steps.examine import Depth, Judge, judging
+from g3m.steps.ledger import Finding, Ledger
+from g3m.steps.ready import FORM
+from g3m.steps.resolve import check_treatment, resolve
+
+VERIFICATION = "verify/"
+"""How the names of its tasks begin."""
+
+NOTED_LIMIT = 100
+"""Findings that a run tells one by one; all stand in the report's file."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What `verify` found: every dataset it looked at, and every difference."""
+    """What `verify` found.
+
+    `findings` is what differs from the manifest, and the pictures that no loader can use, unless they were
+    known when the dataset was packed. `counts` has, by dataset and problem, how much of everything there
+    was; the file at `path` has each. `looked` and `decoded` say of how many samples the picture was.
+    """
 
     manifests: dict[str, Manifest] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     repaired: list[Finding] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    looked: dict[str, int] = field(default_factory=dict)
+    decoded: dict[str, int] = field(default_factory=dict)
+    path: str = ""
 
     @property
     def ok(self) -> bool:
@@ -34,8 +56,6 @@ class Report:
 
 def make_session(options: dict[str, object], variables: dict[str, str] | None = None) -> Session:
     """A session for keyword options (docs/reference/settings.md) over the process's environment."""
-    import os
-
     variables = dict(os.environ) if variables is None else variables
     settings: Settings = merge([Layer("argument", options), from_variables(variables)])
     return open_session(settings, variables=variables)
@@ -65,7 +85,8 @@ def get(
 
 def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> Summary:
     """`get` within an open session."""
-    session.recipes.expand(datasets)  # a mistyped name must not leave folders behind
+    # A mistyped name, or a treatment that one of them cannot have, must not leave folders behind.
+    check_treatment(session.recipes.expand(datasets), session.settings)
     if session.http.problem is not None and not session.settings.offline:
         raise session.http.problem
     session.store.prepare()
@@ -74,12 +95,15 @@ def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> 
         for sink in sinks:
             sink(Noted(text=text))
 
-    return drive(borrow(resolve(datasets, session), session, note), session, run_local, sinks)
+    plan = borrow(resolve(datasets, session), session, note)
+    with Guard(session.settings.jobs or os.cpu_count() or 1) as guard:
+        return drive(plan, replace(session, guard=guard), run_local, sinks)
 
 
 def verify(
     datasets: Sequence[str] = (),
     *,
+    structure: bool = False,
     deep: bool = False,
     repair: bool = False,
     on_event: Callable[[Event], None] | None = None,
@@ -87,26 +111,49 @@ def verify(
 ) -> Report:
     """Hash the shards of datasets (all below the root by default) and compare them with the manifests.
 
-    `deep` also reads every shard's structure and decodes every image; `repair` makes broken shards
-    again, fetching only what they need. The report's `ok` says whether all agrees at the end.
+    `structure` also reads every shard strictly and looks at every picture's header and end, and every
+    caption; `deep` also decodes every picture. `repair` makes broken shards again, fetching only what they
+    need. The report's `ok` says whether all agrees at the end.
     """
     session = make_session(options)
-    return verify_in(datasets, session, [on_event] if on_event else [], deep=deep, repair=repair)
+    sinks = [on_event] if on_event else []
+    return verify_in(datasets, session, sinks, structure=structure, deep=deep, repair=repair)
 
 
 def verify_in(
-    datasets: Sequence[str], session: Session, sinks: Sequence[Sink], *, deep: bool, repair: bool
+    datasets: Sequence[str],
+    session: Session,
+    sinks: Sequence[Sink],
+    *,
+    deep: bool,
+    repair: bool,
+    structure: bool = False,
 ) -> Report:
     """`verify` within an open session."""
-    report = _verify_once(datasets, session, sinks, deep)
+    depth: Depth = "deep" if deep else "structure" if structure else "digests"
+    if not repair:
+        return _verify_once(datasets, session, sinks, depth)
+    # Nothing that can be made again is found by decoding, which is what takes long.
+    report = _verify_once(datasets, session, sinks, "structure" if deep else depth)
     shards = broken(report.findings)
-    if not repair or not shards:
+    if not shards and not deep:
         return report
     for name in sorted({dataset for dataset, _ in shards}):
         _repair(name, shards, report.manifests.get(name), session, sinks)
-    again = _verify_once(datasets, session, sinks, deep)
-    again.repaired = [finding for finding in report.findings if finding not in again.findings]
+    again = _verify_once(datasets, session, sinks, depth)
+    left = broken(again.findings)
+    again.repaired = [
+        finding
+        for finding in report.findings
+        if (finding.dataset, finding.shard) in shards and (finding.dataset, finding.shard) not in left
+    ]
     return again
+
+
+PACKED_HINT = (
+    "run the same `g3m pack` line again: it makes the broken shards again",
+    "请再次运行同一条 `g3m pack` 命令：会重做损坏的分片",
+)
 
 
 def _repair(
@@ -114,6 +161,8 @@ def _repair(
 ) -> None:
     """Make the broken shards of one dataset again, with the options that it was made with."""
     forget({(dataset, shard) for dataset, shard in shards if dataset == name}, session)
+    if body is not None and body.form.startswith(FORM):
+        raise NotVerified(f"{name}: made by g3m pack", hint=PACKED_HINT)
     if name not in session.recipes.names:
         raise NotVerified(
             f"{name}: its recipe is not among the known ones",
@@ -122,35 +171,67 @@ def _repair(
                 "请用该配方文件运行 `g3m get`：会重做损坏的分片",
             ),
         )
-    parity = body.parity if body else session.settings.parity
-    get_in([name], replace(session, settings=replace(session.settings, parity=parity)), sinks)
+    settings = session.settings
+    if body:
+        settings = replace(settings, parity=body.parity, **options_for(body.treatment))
+    get_in([name], replace(session, settings=settings), sinks)
 
 
-def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink], deep: bool) -> Report:
-    found = manifests(session, tuple(datasets))
-    report = Report(manifests={body.dataset: body for body in found.values()})
+def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink], depth: Depth) -> Report:
+    found, started_s = manifests(session, tuple(datasets)), session.monotonic()
+    named = {body.dataset: body for body in found.values()}
 
     def emit(event: Event) -> None:
         for sink in sinks:
             sink(event)
 
-    if not datasets:
-        report.findings += unreadable(session)
-    emit(RunStarted(datasets=tuple(report.manifests), tasks=len(found), total_bytes=0))
-    for folder, body in found.items():
-        task, before = f"verify/{body.dataset}", len(report.findings)
-        emit(TaskStarted(task=task, kind="verify", dataset=body.dataset, total_bytes=body.size_bytes))
-        for event in check(folder, body, session, deep=deep, findings=report.findings):
-            emit(event)
-        for finding in report.findings[before:]:
-            emit(Noted(task=task, text=f"{finding.shard}: {finding.problem} {finding.detail}".strip()))
-        emit(
-            TaskFinished(
-                task=task,
-                kind="verify",
-                dataset=body.dataset,
-                size_bytes=body.size_bytes,
-                samples=body.samples,
-            )
-        )
-    return report
+    ledger = Ledger(session.store.work)
+    is_whole = False
+    try:
+        if not datasets:
+            ledger.add(unreadable(session))
+        emit(RunStarted(datasets=tuple(named), tasks=len(found), total_bytes=0))
+        with judging(depth, _jobs(session)) as judge:
+            for folder, body in found.items():
+                for event in _verify_one(
+                    folder, body, session, None if depth == "digests" else judge, ledger
+                ):
+                    emit(event)
+        is_whole = True
+    finally:
+        ledger.close(whole=is_whole)
+    seconds = round(session.monotonic() - started_s, 2)
+    samples = sum(body.samples for body in named.values())
+    # Told apart by its task from the end of a run that is at work beside it.
+    emit(RunFinished(task=VERIFICATION, finished=len(found), failed=0, samples=samples, seconds=seconds))
+    return Report(
+        manifests=named,
+        findings=ledger.differences,
+        counts=ledger.counts,
+        looked=ledger.looked,
+        decoded=ledger.decoded if depth == "deep" else {},
+        path=str(ledger.path or ""),
+    )
+
+
+def _verify_one(
+    folder: Path, body: Manifest, session: Session, judge: Judge | None, ledger: Ledger
+) -> Iterator[Event]:
+    task, before = f"{VERIFICATION}{body.dataset}", len(ledger.differences)
+    yield TaskStarted(task=task, kind="verify", dataset=body.dataset, total_bytes=body.size_bytes)
+    yield from check(folder, body, session, judge=judge, ledger=ledger)
+    for finding in ledger.differences[before : before + NOTED_LIMIT]:
+        words = f"{finding.shard}: {finding.problem} {finding.key} {finding.detail}"
+        yield Noted(task=task, text=" ".join(words.split()))
+    counts = ledger.counts.get(body.dataset, {})
+    classes = [f"{name} {counts[name]}" for name in CLASSES if name in counts]
+    if classes:
+        yield Noted(task=task, text=f"pictures and captions: {', '.join(classes)}")
+    yield TaskFinished(
+        task=task, kind="verify", dataset=body.dataset, size_bytes=body.size_bytes, samples=body.samples
+    )
+
+
+def _jobs(session: Session) -> int:
+    """Pictures decoded at the same time: as many as shards are packed."""
+    return session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)

@@ -1,47 +1,31 @@
-"""check: does what stands on the disk still agree with the manifest?
+"""check: does what stands on the disk still agree with the manifest, and what is in it?
 
-By default every shard is hashed. `deep` also walks each shard with the strict tar reader and decodes
-every image. Nothing is changed here; `forget` makes the next run redo what is broken.
+Three depths. `digests`: every shard is hashed. `structure`: it is also read strictly, and the header and the
+end of every picture and every caption are looked at (steps/examine.py). `deep`: every picture is decoded,
+too. Nothing is changed here; `forget` makes the next run redo what is broken.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from g3m.adapters.disk import read_document, remove
-from g3m.adapters.image import verdict
-from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
-from g3m.adapters.tar import list_tar
 from g3m.core.digest import Hasher
-from g3m.core.errors import BadArchive, UnknownDataset
+from g3m.core.errors import UnknownDataset
 from g3m.core.events import Event, Progressed
-from g3m.core.index import Index
-from g3m.core.members import Refusal, basename
 from g3m.core.receipt import Manifest, asset_receipt, manifest
 from g3m.core.shard import ShardSummary
-from g3m.steps.publish import COMPANIONS, INDEX, MANIFEST
+from g3m.steps.examine import Examined, Examiner, Judge, open_index
+from g3m.steps.ledger import DAMAGE, UNUSABLE, Finding, Ledger
+from g3m.steps.publish import COMPANIONS, FINDINGS, INDEX, MANIFEST, companions
 
 _READ_BYTES = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as the manifest says.
-
-    `problem`: missing, size, digest, structure, image, or extra (a shard that the manifest does not name).
-    """
-
-    dataset: str
-    shard: str
-    problem: str
-    detail: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
@@ -71,7 +55,8 @@ def unreadable(session: Session) -> list[Finding]:
 
 def _manifest_paths(session: Session) -> list[Path]:
     root = session.store.root
-    return [path for pattern in ("*/*", "*") for path in sorted(root.glob(f"{pattern}/{MANIFEST}"))]
+    patterns = (f"*/*/{MANIFEST}", f"*/{MANIFEST}", MANIFEST)  # what `g3m pack` makes is its own root
+    return [path for pattern in patterns for path in sorted(root.glob(pattern))]
 
 
 def _dataset_at(folder: Path, session: Session) -> str:
@@ -82,34 +67,59 @@ def _dataset_at(folder: Path, session: Session) -> str:
 
 
 def check(
-    folder: Path, body: Manifest, session: Session, *, deep: bool, findings: list[Finding]
+    folder: Path, body: Manifest, session: Session, *, judge: Judge | None, ledger: Ledger
 ) -> Iterator[Event]:
-    """Compare one dataset with its manifest; appends to `findings`, yields progress in bytes."""
-    done, task = 0, f"verify/{body.dataset}"
-    for shard in body.shards:
-        path = folder / shard.name
-        for size_bytes in _check_shard(path, shard, body.dataset, session, findings):
-            yield Progressed(task=task, done_bytes=done + size_bytes, total_bytes=body.size_bytes)
-        done += shard.size_bytes
-        if deep and path.is_file():
-            yield from _look_inside(path, shard, body.dataset, session, findings)
-    findings += _check_companions(folder, body)
-    known = {shard.name for shard in body.shards}
+    """Compare one dataset with its manifest; fills the ledger, yields progress in bytes.
+
+    `judge` looks at the pictures; without one, shards are hashed and that is all.
+    """
+    before, task = 0, f"verify/{body.dataset}"
+    examiner = Examiner(folder, body, judge, session) if judge is not None else None
+    known = _known(folder, body)
+    for number, shard in enumerate(body.shards):
+        found = Examined()
+        with ExitStack() as stack:
+            passage = _Passage(folder / shard.name, shard, body.dataset, session, stack)
+            for done in passage.go(examiner, number, found):
+                yield Progressed(task=task, done_bytes=before + done, total_bytes=body.size_bytes)
+        # Of a shard that is another one than was published, no index can be right.
+        own = (finding for finding in found.damage if not (passage.damage and finding.shard == INDEX))
+        ledger.add([*passage.damage, *own])
+        ledger.add(found.classes, known=known)
+        before += shard.size_bytes
+    if examiner is not None:
+        ledger.add(examiner.duplicates())
+        ledger.looked[body.dataset], ledger.decoded[body.dataset] = examiner.looked, examiner.decodable
+    ledger.add(_check_companions(folder, body))
+    names = {shard.name for shard in body.shards}
     there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.tar")))
-    strays = (
-        Finding(body.dataset, name, "extra", "not in the manifest") for name in there if name not in known
+    ledger.add(
+        Finding(body.dataset, name, "extra", "not in the manifest") for name in there if name not in names
     )
-    findings.extend(strays)
+
+
+def _known(folder: Path, body: Manifest) -> frozenset[tuple[str, str]]:
+    """Keys and classes of the unusable pictures that were found, and kept, when the dataset was packed."""
+    if not set(UNUSABLE).intersection(body.findings or {}):
+        return frozenset()
+    known = set()
+    for line in (read_document(folder / FINDINGS) or "").splitlines():
+        try:
+            row = json.loads(line)
+            known.add((str(row["key"]), str(row["class"])))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return frozenset(pair for pair in known if pair[1] in UNUSABLE)
 
 
 def _check_companions(folder: Path, body: Manifest) -> Iterator[Finding]:
     """The small files must be there, and the index must be whole."""
-    for name in COMPANIONS:
+    for name in companions(body):
         if not (folder / name).is_file():
             yield Finding(body.dataset, name, "missing")
         elif name == INDEX:
             try:
-                found = len(Index((folder / name).read_bytes()))
+                found = len(open_index(folder / name))
             except (OSError, ValueError) as error:
                 yield Finding(body.dataset, name, "structure", str(error))
                 continue
@@ -117,64 +127,69 @@ def _check_companions(folder: Path, body: Manifest) -> Iterator[Finding]:
                 yield Finding(body.dataset, name, "structure", f"{found} samples, not {body.samples}")
 
 
-def _check_shard(
-    path: Path, shard: ShardSummary, dataset: str, session: Session, findings: list[Finding]
-) -> Iterator[int]:
-    try:
-        size_bytes = path.stat().st_size
-    except OSError:
-        findings.append(Finding(dataset, shard.name, "missing"))
-        return
-    if size_bytes != shard.size_bytes:
-        findings.append(Finding(dataset, shard.name, "size", f"{size_bytes} bytes, not {shard.size_bytes}"))
-        return
-    hasher = Hasher()
-    try:
-        with open(path, "rb") as file:
-            while data := file.read(_READ_BYTES):
-                session.check_stop()
-                hasher.update(data)
-                yield hasher.size_bytes
-    except OSError as error:
-        findings.append(Finding(dataset, shard.name, "missing", f"cannot be read: {error.strerror}"))
-        return
-    actual = hasher.digests()[0].hex
-    if actual != shard.sha256:
-        findings.append(Finding(dataset, shard.name, "digest", f"sha256 {actual}, not {shard.sha256}"))
+class _Passage:
+    """One way through a shard: its bytes are hashed, and its samples examined where that is asked."""
 
+    def __init__(
+        self, path: Path, shard: ShardSummary, dataset: str, session: Session, stack: ExitStack
+    ) -> None:
+        self.damage: list[Finding] = []
+        self._shard, self._dataset, self._session = shard, dataset, session
+        self._hasher = Hasher()
+        self._file: BinaryIO | None = None
+        try:
+            file = open(path, "rb", buffering=0)  # noqa: SIM115  # the stack closes it
+            self._file = stack.enter_context(file)
+            size_bytes = os.fstat(self._file.fileno()).st_size
+        except FileNotFoundError:
+            self._found("missing")
+        except OSError as error:
+            self._found("missing", f"cannot be read: {error.strerror}")
+        else:
+            if size_bytes != shard.size_bytes:
+                self._found("size", f"{size_bytes} bytes, not {shard.size_bytes}")
 
-def _look_inside(
-    path: Path, shard: ShardSummary, dataset: str, session: Session, findings: list[Finding]
-) -> Iterator[Event]:
-    images = 0
-    try:
-        with MemberReader(path) as reader:
-            for item in list_tar(path):
-                session.check_stop()
-                if isinstance(item, Refusal):
-                    findings.append(Finding(dataset, shard.name, "structure", f"{item.name}: {item.reason}"))
-                elif basename(item.name).partition(".")[2] == "jpg":
-                    images += 1
-                    found = verdict(reader.read(item))
-                    if found != "ok":
-                        findings.append(Finding(dataset, shard.name, "image", f"{item.name}: {found}"))
-                    yield Progressed(
-                        task=f"verify/{dataset}/{shard.name}", done_bytes=images, total_bytes=shard.samples
-                    )
-    except BadArchive as error:
-        findings.append(Finding(dataset, shard.name, "structure", error.message))
-        return
-    if images != shard.samples:
-        findings.append(Finding(dataset, shard.name, "structure", f"{images} images, not {shard.samples}"))
+    def go(self, examiner: Examiner | None, number: int, found: Examined) -> Iterator[int]:
+        """Yields how many bytes are done."""
+        if self._file is None:
+            return
+        is_sized = not self.damage
+        if examiner is not None:
+            told = 0
+            for done in examiner.shard(number, self._hash if is_sized else lambda _: None, found):
+                if done - told >= _READ_BYTES:
+                    yield done
+                    told = done
+        while is_sized and self._hash(self._hasher.size_bytes + 1):
+            yield self._hasher.size_bytes
+        yield self._shard.size_bytes
+        if is_sized and not self.damage:
+            actual = self._hasher.digests()[0].hex
+            if actual != self._shard.sha256:
+                self._found("digest", f"sha256 {actual}, not {self._shard.sha256}")
+
+    def _hash(self, end: int) -> bool:
+        """Hash up to there, at least; whether there was something to hash."""
+        started = self._hasher.size_bytes
+        while self._file is not None and self._hasher.size_bytes < end and not self.damage:
+            self._session.check_stop()
+            try:
+                data = self._file.read(_READ_BYTES)
+            except OSError as error:
+                self._found("missing", f"cannot be read: {error.strerror}")
+                break
+            if not data:
+                break
+            self._hasher.update(data)
+        return self._hasher.size_bytes > started
+
+    def _found(self, problem: str, detail: str = "") -> None:
+        self.damage.append(Finding(self._dataset, self._shard.name, problem, detail))
 
 
 def broken(findings: list[Finding]) -> set[tuple[str, str]]:
     """The shards that must be made again. A picture that never decoded is no damage."""
-    return {
-        (finding.dataset, finding.shard)
-        for finding in findings
-        if finding.problem in ("missing", "size", "digest", "structure")
-    }
+    return {(finding.dataset, finding.shard) for finding in findings if finding.problem in DAMAGE}
 
 
 def forget(shards: set[tuple[str, str]], session: Session) -> None:

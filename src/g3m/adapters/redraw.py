@@ -1,0 +1,238 @@
+"""Encoding a picture anew: smaller, upright, in RGB, as JPEG; runs where hostile bytes may do no harm.
+
+Here: Pillow, from bytes to bytes. Whether a picture is to be changed is decided elsewhere
+(core/treatment.py); the guard's worker process calls it, because decoders crash and pictures claim gigabytes.
+
+What comes out has an ICC profile (if the picture had one that fits its colours), the orientation tag (if it
+was not turned), and nothing else: no camera, no place, no thumbnail. The same bytes give the same bytes with
+one version of Pillow and of libjpeg-turbo on one kind of processor, and not beyond.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from g3m.core.structure import look
+from g3m.core.treatment import PIXEL_LIMIT, Resize
+
+DECODE_GAP = 1.5
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves so many times the wanted pixels to the filter."""
+
+REDUCING_GAP = 3.0
+"""Other formats are averaged down to so many times the wanted size before the filter."""
+
+PROFILE_LIMIT_BYTES = 2**21
+"""Those of printers have half a megabyte; what is larger is no profile, and a JPEG has room for 16 MB."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+_ORIENTATION_TAG = 0x0112
+_SPACES = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
+"""The colour space that an ICC profile states for the pixels of a mode."""
+
+_GRAY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+_WHITE = 255
+
+
+class NotDrawn(Exception):
+    """The picture cannot be decoded; `finding` is a class of core/treatment.py."""
+
+    def __init__(self, finding: str, words: str) -> None:
+        super().__init__(words)
+        self.finding = finding
+
+
+def redraw(
+    data: bytes,
+    *,
+    resize: Resize | None = None,
+    turn: bool = False,
+    rgb: bool = False,
+    jpeg: bool = False,
+    quality: int = 95,
+) -> bytes | None:
+    """The picture as a new JPEG, or None if nothing of what is asked changes it.
+
+    `turn` sets it upright as its orientation tag says; `rgb` asks for three colours; `jpeg` for a JPEG,
+    whatever it is now. `resize` brings its own quality. Raises NotDrawn; MemoryError where that is limited.
+    """
+    seen = look(data)
+    if seen.kind is None:
+        raise NotDrawn("not_an_image", "none of the known formats")
+    _limit((seen.width, seen.height))  # before Pillow sees it: a header is enough to refuse
+    pillow = _pillow()
+    try:
+        with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _limit(image.size)  # the two may read a crafted header differently
+            frame = None if resize is None else _frame(image.size, resize)
+            turning = seen.orientation if turn and seen.orientation != 1 else 0
+            colouring = rgb and (image.mode in _GRAY or image.mode == "CMYK")
+            if not (frame or turning or colouring or (jpeg and seen.kind != "jpeg")):
+                return None
+            profile = image.info.get("icc_profile") or b""
+            made = _scaled(image, frame) if frame else _plain(image)
+        made = _onto_white(made, frame.canvas if frame else None)
+        made, profile = _coloured(made, profile, colouring)
+        if turning:
+            made = made.transpose(_turns(pillow)[turning])
+        tag = 1 if turning else seen.orientation
+        return _encode(made, profile, tag, quality if resize is None else resize.quality)
+    except (MemoryError, NotDrawn):
+        raise
+    except pillow.DecompressionBombError as error:
+        raise NotDrawn("bomb", str(error)) from error
+    # Decoders of hostile bytes raise whatever they like: struct.error, KeyError, ZeroDivisionError.
+    except Exception as error:
+        cut = "no_end" in seen.classes or "truncated" in str(error)
+        raise NotDrawn("truncated" if cut else "broken", f"{type(error).__name__}: {error}") from error
+
+
+def _limit(size: tuple[int, int]) -> None:
+    if size[0] * size[1] > PIXEL_LIMIT:
+        raise NotDrawn("bomb", f"{size[0]} x {size[1]} pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """How a picture comes to its new size: what is cut out of it, how large that becomes, on which canvas."""
+
+    size: tuple[int, int]
+    box: tuple[float, float, float, float]
+    canvas: tuple[int, int] | None = None
+
+
+def _frame(size: tuple[int, int], resize: Resize) -> _Frame | None:
+    """The frame for a picture of a size, or None if it has the wanted size already."""
+    width, height = size
+    side, whole = resize.size, (0.0, 0.0, float(width), float(height))
+    shorter, longer = min(size), max(size)
+    if resize.mode == "center_crop":
+        left, top = (width - shorter) / 2, (height - shorter) / 2
+        box = (left, top, left + shorter, top + shorter)
+        return None if width == height == side else _Frame((side, side), box)
+    if resize.mode == "border":
+        canvas = (side, side)
+        return None if width == height == side else _Frame(_times(size, side, longer), whole, canvas)
+    reference = shorter if resize.mode == "keep_ratio" else longer
+    return None if reference <= side else _Frame(_times(size, side, reference), whole)
+
+
+def _times(size: tuple[int, int], side: int, reference: int) -> tuple[int, int]:
+    """The size times side / reference, rounded half up; no side vanishes."""
+    width, height = ((2 * edge * side + reference) // (2 * reference) for edge in size)
+    return max(width, 1), max(height, 1)
+
+
+def _scaled(image: Any, frame: _Frame) -> Any:
+    """The part of the picture in its new size; a JPEG is decoded no larger than the filter needs."""
+    pillow = _pillow()
+    width, height = image.size
+    left, top, right, bottom = frame.box
+    # The whole picture at the scale at which the part has the size that the filter needs.
+    across = frame.size[0] * width / (right - left) * DECODE_GAP
+    down = frame.size[1] * height / (bottom - top) * DECODE_GAP
+    drafted = image.draft(None, (max(int(across), 1), max(int(down), 1)))
+    by = drafted[1][2] / width if drafted else 1.0
+    plain = _plain(image)
+    box = (left * by, top * by, min(right * by, plain.width), min(bottom * by, plain.height))
+    return plain.resize(frame.size, pillow.Resampling.LANCZOS, box, REDUCING_GAP)
+
+
+def _plain(image: Any) -> Any:
+    """The pixels as L, RGB or CMYK, or as LA or RGBA where some may be transparent."""
+    image.load()
+    mode, seen_through = image.mode, "transparency" in image.info
+    if mode.startswith("I"):
+        # 16 bits, black 0 and white 65535; Pillow's own conversion cuts at 255.
+        return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    if mode in ("1", "L", "LA"):
+        if mode == "LA":
+            return image
+        gray = image if mode == "L" else image.convert("L")
+        if not seen_through:
+            return gray
+        gray = gray.copy()
+        gray.putalpha(image.convert("RGBA").getchannel("A"))
+        return gray
+    if mode in ("RGB", "CMYK") and not seen_through:
+        return image
+    if mode in ("RGBA", "PA", "RGBa") or (mode in ("P", "RGB") and seen_through):
+        return image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _onto_white(image: Any, canvas_size: tuple[int, int] | None) -> Any:
+    """The picture on white where it is transparent, and in the middle of a white canvas if there is one."""
+    pillow = _pillow()
+    size = canvas_size or image.size
+    clear = image.mode in ("LA", "RGBA")
+    if not clear and size == image.size:
+        return image
+    mode = image.mode.removesuffix("A") if clear else image.mode
+    white = (0, 0, 0, 0) if mode == "CMYK" else (_WHITE,) * len(mode)
+    canvas = pillow.new(mode, size, white)
+    place = ((size[0] - image.width) // 2, (size[1] - image.height) // 2)
+    canvas.paste(image.convert(mode), place, image.getchannel("A") if clear else None)
+    return canvas
+
+
+def _coloured(image: Any, profile: bytes, rgb: bool) -> tuple[Any, bytes]:
+    """The picture, in RGB if asked, and the profile that says what its numbers mean.
+
+    A profile of another colour space says nothing and is dropped. What becomes RGB becomes sRGB: through its
+    profile where there is one, else by the plain formula.
+    """
+    fits = profile[16:20] == _SPACES[image.mode] and len(profile) <= PROFILE_LIMIT_BYTES
+    if not rgb or image.mode == "RGB":
+        return image, profile if fits else b""
+    if fits:
+        try:
+            from PIL import ImageCms
+
+            source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+            return ImageCms.profileToProfile(image, source, target, outputMode="RGB"), b""
+        except Exception:  # noqa: BLE001, S110  # a broken profile, or a Pillow without LittleCMS
+            pass
+    return image.convert("RGB"), b""
+
+
+def _encode(image: Any, profile: bytes, orientation: int, quality: int) -> bytes:
+    exif = b""
+    if orientation != 1:
+        tags = _pillow().Exif()
+        tags[_ORIENTATION_TAG] = orientation
+        exif = tags.tobytes()
+    image.info = {}  # else Pillow would carry comments over
+    target = io.BytesIO()
+    image.save(target, "JPEG", quality=quality, icc_profile=profile or None, exif=exif)
+    return target.getvalue()
+
+
+def _turns(pillow: Any) -> dict[int, Any]:
+    """What sets a picture upright, by its orientation tag."""
+    way = pillow.Transpose
+    return {
+        2: way.FLIP_LEFT_RIGHT,
+        3: way.ROTATE_180,
+        4: way.FLIP_TOP_BOTTOM,
+        5: way.TRANSPOSE,
+        6: way.ROTATE_270,
+        7: way.TRANSVERSE,
+        8: way.ROTATE_90,
+    }
+
+
+def _pillow() -> Any:
+    """Pillow's Image module with the five formats and no other loaded."""
+    # By name: to find WebP on its own, Pillow would import all its fifty formats.
+    from PIL import (
+        BmpImagePlugin,  # noqa: F401
+        GifImagePlugin,  # noqa: F401
+        Image,
+        JpegImagePlugin,  # noqa: F401
+        PngImagePlugin,  # noqa: F401
+        WebPImagePlugin,  # noqa: F401
+    )
+
+    return Image

@@ -1,0 +1,242 @@
+"""examine: every sample of a shard that stands: its picture, its caption, its place in the index.
+
+The picture is looked at (core/structure.py), or decoded in guarded processes, several at a time; what is said
+of it comes in the order of the shard all the same. The bytes of the shard are hashed on the way, so that each
+is read from the disk once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import mmap
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal
+
+from g3m.adapters.guard import Guard
+from g3m.adapters.members import MemberReader
+from g3m.adapters.session import Session
+from g3m.adapters.tar import list_tar
+from g3m.core.errors import BadArchive, StorageError
+from g3m.core.index import Index
+from g3m.core.members import Member, Refusal, basename
+from g3m.core.receipt import Manifest
+from g3m.core.shard import ShardSummary
+from g3m.core.structure import Verdict, look
+from g3m.core.treatment import CAPTION_LIMIT_BYTES, DECODED
+from g3m.steps.ledger import UNUSABLE, Finding
+from g3m.steps.publish import INDEX
+from g3m.steps.twins import Twins, sample_key
+
+Depth = Literal["digests", "structure", "deep"]
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The files of one key that stand beside one another."""
+
+    key: str
+    image: Member | None = None
+    text: Member | None = None
+    end: int = 0
+    caption: tuple[str, ...] = ()
+    """Classes of its caption."""
+
+
+@dataclass(slots=True)
+class Examined:
+    """What was found in one shard: damage, and classes in the order of its samples."""
+
+    damage: list[Finding] = field(default_factory=list)
+    classes: list[Finding] = field(default_factory=list)
+
+
+Pictures = Iterable[tuple[_Sample, bytes]]
+Verdicts = Generator[tuple[_Sample, Verdict], None, None]
+Judge = Callable[[Pictures], Verdicts]
+"""Says what there is to say of pictures, in their order."""
+
+
+@contextmanager
+def judging(depth: Depth, jobs: int) -> Iterator[Judge]:
+    """What looks at pictures at this depth, for the time of a verification."""
+    if depth != "deep":
+        yield _at_once
+        return
+    pool = ThreadPoolExecutor(jobs, "g3m-judge")
+    guard = Guard(jobs)
+    try:
+        yield partial(_in_parallel, guard, pool, 2 * jobs)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        guard.close()  # whoever still waits for a worker is told so
+        pool.shutdown()
+
+
+def _at_once(pictures: Pictures) -> Verdicts:
+    for sample, data in pictures:
+        yield sample, Verdict(look(data).classes)
+
+
+def _in_parallel(guard: Guard, pool: ThreadPoolExecutor, ahead: int, pictures: Pictures) -> Verdicts:
+    waiting: deque[tuple[_Sample, Future[Verdict]]] = deque()
+    failure: BadArchive | None = None
+    source = iter(pictures)
+    while failure is None:
+        try:
+            sample, data = next(source)
+        except StopIteration:
+            break
+        except BadArchive as error:
+            failure = error  # told behind the pictures before it, however many are under way
+            break
+        waiting.append((sample, pool.submit(guard.judge, data)))
+        if len(waiting) >= ahead:
+            sample, verdict = waiting.popleft()
+            yield sample, verdict.result()
+    for sample, verdict in waiting:
+        yield sample, verdict.result()
+    if failure is not None:
+        raise failure
+
+
+class Examiner:
+    """Goes through the shards of one dataset in their order."""
+
+    def __init__(self, folder: Path, body: Manifest, judge: Judge, session: Session) -> None:
+        self.looked = self.decodable = 0
+        self._folder, self._body, self._judge, self._session = folder, body, judge, session
+        self._twins = Twins()
+        self._index: Index | None = None
+        with suppress(OSError, ValueError):  # what is wrong with it is told elsewhere
+            index = open_index(folder / INDEX)
+            self._index = index if len(index) == body.samples else None
+        self._before = (0, *accumulate(shard.samples for shard in body.shards))
+        # isal has zlib's interface and is several times as fast.
+        self._crc32: Callable[[bytes], int] = zlib.crc32
+        with suppress(ImportError):
+            self._crc32 = importlib.import_module("isal.isal_zlib").crc32
+
+    def shard(self, number: int, reach: Callable[[int], Any], found: Examined) -> Iterator[int]:
+        """Examine a shard; yields how far it came. `reach` is told which bytes are wanted before they are."""
+        shard = self._body.shards[number]
+        places: list[tuple[str, Member]] = []
+        try:
+            with (
+                MemberReader(self._folder / shard.name) as reader,
+                closing(self._pictures(number, reader, reach, found)) as pictures,
+                closing(self._judge(pictures)) as verdicts,
+            ):
+                for sample, verdict in verdicts:
+                    self._session.check_stop()
+                    self._take(shard, sample, verdict, found)
+                    if sample.image is not None:
+                        places.append((sample.key, sample.image))
+                    yield sample.end
+        except BadArchive as error:
+            found.damage.append(self._finding(shard, "structure", error.message))
+        except StorageError as error:
+            found.damage.append(self._finding(shard, "missing", error.message))
+        else:
+            if len(places) != shard.samples:
+                words = f"{len(places)} images, not {shard.samples}"
+                found.damage.append(self._finding(shard, "structure", words))
+            elif not found.damage:
+                found.damage += self._compare_index(number, places)
+
+    def _take(self, shard: ShardSummary, sample: _Sample, verdict: Verdict, found: Examined) -> None:
+        self.looked += 1
+        self.decodable += not set(UNUSABLE).intersection(verdict.classes)
+        for name in (*verdict.classes, *sample.caption):
+            detail = verdict.detail if name in (*DECODED, "bomb") else ""
+            found.classes.append(self._finding(shard, name, detail, sample.key))
+
+    def duplicates(self) -> Iterator[Finding]:
+        """A finding for each picture that an earlier sample has, too, byte for byte."""
+        paths = [self._folder / shard.name for shard in self._body.shards]
+        for place, key, first, first_key in self._twins.pairs(paths):
+            self._session.check_stop()
+            shard = self._body.shards[place[0]]
+            words = f"the same as {first_key} in {self._body.shards[first[0]].name}"
+            yield self._finding(shard, "duplicate_image", words, key)
+
+    def _finding(self, shard: ShardSummary, problem: str, detail: str, key: str = "") -> Finding:
+        return Finding(self._body.dataset, shard.name, problem, detail, key)
+
+    def _pictures(
+        self, number: int, reader: MemberReader, reach: Callable[[int], Any], found: Examined
+    ) -> Generator[tuple[_Sample, bytes], None, None]:
+        """The samples of a shard with their pictures."""
+        shard = self._body.shards[number]
+        for sample in _samples(list_tar(self._folder / shard.name), partial(self._refuse, shard, found)):
+            if sample.image is None:  # a mask, a note: no sample, and no loss
+                continue
+            self._session.check_stop()
+            reach(sample.end)
+            data = reader.read(sample.image)
+            text = b"" if sample.text is None else reader.read(sample.text)
+            sample.caption = tuple(_caption_classes(text))
+            self._twins.add(self._crc32(data), len(data), (number, sample.image.offset))
+            yield sample, data
+
+    def _refuse(self, shard: ShardSummary, found: Examined, item: Refusal) -> None:
+        found.damage.append(self._finding(shard, "structure", f"{item.name}: {item.reason}"))
+
+    def _compare_index(self, number: int, places: Sequence[tuple[str, Member]]) -> Iterator[Finding]:
+        """The index must name for each picture the place where it lies."""
+        if self._index is None:
+            return
+        shard = self._body.shards[number]
+        for place, (key, image) in enumerate(places, self._before[number]):
+            name, entry = self._index[place]
+            field = next((field for field in entry.fields if field.extension == "jpg"), None)
+            stated = None if field is None else (field.offset, field.size_bytes)
+            if name != shard.name or stated != (image.offset, image.size_bytes):
+                words = f"does not agree with {shard.name} from sample {key} on"
+                yield Finding(self._body.dataset, INDEX, "structure", words)
+                return
+
+
+def _samples(items: Iterable[Member | Refusal], refuse: Callable[[Refusal], None]) -> Iterator[_Sample]:
+    """Neighbours of one key, as every WebDataset reader groups them: up to the first dot of the name."""
+    sample: _Sample | None = None
+    for item in items:
+        if isinstance(item, Refusal):
+            refuse(item)
+            continue
+        key, extension = sample_key(item.name), basename(item.name).partition(".")[2]
+        if sample is None or sample.key != key:
+            if sample is not None:
+                yield sample
+            sample = _Sample(key)
+        if extension == "jpg":
+            sample.image = item
+        elif extension == "txt":
+            sample.text = item
+        sample.end = item.offset + item.size_bytes
+    if sample is not None:
+        yield sample
+
+
+def _caption_classes(text: bytes) -> Iterator[str]:
+    if not text.strip():
+        yield "no_caption"
+    if len(text) > CAPTION_LIMIT_BYTES:
+        yield "caption_too_long"
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        yield "caption_not_utf8"
+
+
+def open_index(path: Path) -> Index:
+    """The index of a dataset, mapped; OSError or ValueError if it cannot be used."""
+    with open(path, "rb") as file:
+        return Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
