@@ -3,6 +3,7 @@
     import g3m
     g3m.plan(["coco_valid"]).to_dict()
     g3m.get(["coco_valid"], root="data", on_event=print)
+    g3m.pack("coco_valid", to="small", root="data", image_size=256)
     g3m.verify(root="data").ok
     g3m.dataset("coco_valid", root="data")[0].text
 
@@ -14,11 +15,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["G3MError", "PartialError", "dataset", "get", "plan", "verify"]
+__all__ = ["G3MError", "PartialError", "dataset", "get", "pack", "plan", "verify"]
 
 if TYPE_CHECKING:
     from g3m.core.errors import G3MError, PartialError
     from g3m.load.dataset import dataset
+    from g3m.runners.pack import pack
     from g3m.runners.run import get, plan, verify
 
 _HOMES = {
@@ -26,6 +28,7 @@ _HOMES = {
     "PartialError": "g3m.core.errors",
     "dataset": "g3m.load.dataset",
     "get": "g3m.runners.run",
+    "pack": "g3m.runners.pack",
     "plan": "g3m.runners.run",
     "verify": "g3m.runners.run",
 }

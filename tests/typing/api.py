@@ -14,7 +14,7 @@ from g3m.core.receipt import Manifest
 from g3m.load.dataset import Dataset, Sample
 from g3m.runners.base import Summary
 from g3m.runners.run import Report
-from g3m.steps.check import Finding
+from g3m.steps.ledger import Finding
 
 
 def what_it_costs(names: list[str]) -> int:
@@ -27,6 +27,13 @@ def what_it_costs(names: list[str]) -> int:
         total += size or 0
     body: dict[str, object] = made.to_dict()
     return total + len(body)
+
+
+def made_smaller(source: Path) -> int:
+    """Samples of a folder of tars, packed anew."""
+    summary: Summary = g3m.pack(source, "small", image_size=256, max_shard_bytes="1G", on_event=show)
+    again: Summary = g3m.pack(["a.tar", source / "b.tar"], source / "new", shard_size=1000)
+    return summary.samples + again.samples
 
 
 def show(event: Event) -> None:

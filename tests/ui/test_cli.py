@@ -101,9 +101,23 @@ def test_help_of_get_lists_the_settings_of_the_table() -> None:
 def test_every_flag_of_a_setting_is_one_of_the_table() -> None:
     """A command offers no setting under a name or a flag that the table does not know."""
     known = {option.name: option.flag for option in OPTIONS}
-    own = {"json", "quiet", "dry_run", "yes", "deep", "repair", "keep", "help", "version", "watch", "kind"}
+    own = {
+        "json",
+        "quiet",
+        "dry_run",
+        "yes",
+        "structure",
+        "deep",
+        "repair",
+        "keep",
+        "help",
+        "version",
+        "watch",
+        "kind",
+    }
     own |= {"controller", "config", "dataset", "url", "group", "count", "timeout_s", "shell", "off"}  # proxy
     own |= {"host", "port", "token_file"}  # share
+    own |= {"to", "shard_size", "max_shard_bytes"}  # pack
     for _, command in COMMANDS:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name not in own:

@@ -53,10 +53,9 @@ CORRUPT = """
 
 BLIND = """
     import g3m.steps.check as check
-    real = check._check_shard
     def blind(*_):
         yield 0
-    check._check_shard = blind
+    check._Passage.go = blind
 """
 
 CHATTY = """

@@ -245,6 +245,7 @@ VERIFY: tuple[Event, ...] = (
     Progressed(task="verify/done", done_bytes=70),
     Noted(task="verify/done", text="hm"),
     TaskFinished(task="verify/done", kind="verify", dataset="done", size_bytes=77, samples=3),
+    RunFinished(task="verify/", finished=1, failed=0, samples=3, seconds=1.0),
 )
 NOTHING = RunStarted(datasets=(), tasks=0, total_bytes=0)
 

@@ -28,6 +28,7 @@ from g3m.ui.options import (
     quiet_flag,
     setting_flags,
 )
+from g3m.ui.pack import pack
 from g3m.ui.proxy import proxy
 from g3m.ui.share import import_, share, write_list
 from g3m.ui.watch import watched
@@ -181,7 +182,8 @@ def info(names: tuple[str, ...], json: bool, **flags: Any) -> None:
     help="Print what is to be fetched as a list for another program; `g3m import` takes the files in.",
 )
 @json_flag
-@setting_flags("root", "parity", "offline", "lang", "proxy", "no_proxy", "route")
+@setting_flags("policy", "image_size", "resize", "quality")
+@setting_flags("root", "parity", "stream", "offline", "lang", "proxy", "no_proxy", "route")
 def plan(names: tuple[str, ...], kind: str | None, json: bool, **flags: Any) -> None:
     """Say what fetching would cost: files, bytes, disk, licences. Nothing is written."""
     context = open_context(flags, json=json)
@@ -215,7 +217,8 @@ def _show_plan(context: Context, made: Plan) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask; the terms are shown all the same.")
 @json_flag
 @quiet_flag
-@setting_flags("root", "source", "parity", "jobs", "keep_assets", "max_rejected", "offline", "lang")
+@setting_flags("policy", "image_size", "resize", "quality")
+@setting_flags("root", "source", "parity", "jobs", "stream", "keep_assets", "max_rejected", "offline", "lang")
 @setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
 def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: bool, **flags: Any) -> None:
     """Fetch, verify and pack datasets, groups (g3m, eval, all) or recipe files (./my.toml).
@@ -228,75 +231,81 @@ def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: boo
         _show_plan(context, _resolve(names, context, estimate=True))
         return
     from g3m.runners.run import get_in
+    from g3m.steps.resolve import check_treatment
     from g3m.ui.terms import agree
 
     for note in context.session.ways.notes:
         context.tell(context.speaker.pick(note))
-    agree(context.session.recipes.expand(names), context, ask=not yes)
+    recipes = context.session.recipes.expand(names)
+    check_treatment(recipes, context.session.settings)
+    agree(recipes, context, ask=not yes)
     with watched(context) as watch:
         summary = get_in(names, context.session, watch.sinks)
     if not summary.finished:
         context.say("nothing-to-do")
     for name, body in summary.manifests.items():
-        _show_dataset(context, name, body)
+        show_dataset(context, name, body)
 
 
-def _show_dataset(context: Context, name: str, body: Manifest) -> None:
+def show_dataset(context: Context, name: str, body: Manifest) -> None:
+    """A dataset that stands whole: where, how much, what is left out and what was found in it."""
     from g3m.ui.figures import count_text, size_text
+    from g3m.ui.report import findings_text
 
     folder = context.session.store.root / body.folder
     if context.json:
-        print_json(
-            {"dataset": name, "samples": body.samples, "shards": len(body.shards), "folder": str(folder)}
-        )
+        row = {"dataset": name, "samples": body.samples, "shards": len(body.shards), "folder": str(folder)}
+        print_json({**row, "rejected": body.rejected, "findings": body.findings})
         return
     size, samples = size_text(body.size_bytes), count_text(body.samples)
     context.say("done", name=name, samples=samples, shards=len(body.shards), size=size, folder=folder)
     if body.rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in body.rejected.items())
         context.say("left-out", reasons=reasons, path=folder / "rejected.jsonl")
+    if findings := findings_text(body, context.speaker):
+        context.say("findings", findings=findings, path=folder / "findings.jsonl")
+    if treatment := body.treatment.words():
+        context.say("treated", treatment=treatment)
     if body.expected_samples not in (None, body.samples):
         context.say("expected", expected=count_text(body.expected_samples), source=body.expected_source)
 
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[DATASET...]")
-@click.option("--deep", is_flag=True, help="Read every shard's structure and decode every image.")
+@click.option(
+    "--structure", is_flag=True, help="Read every shard's structure; look at every picture and caption."
+)
+@click.option("--deep", is_flag=True, help="Also decode every picture.")
 @click.option("--repair", is_flag=True, help="Make broken shards again, and only those.")
 @json_flag
 @quiet_flag
-@setting_flags("root", "source", "parity", "offline", "lang")
+@setting_flags("root", "source", "parity", "jobs", "offline", "lang")
 @setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
-def verify(names: tuple[str, ...], deep: bool, repair: bool, json: bool, quiet: bool, **flags: Any) -> None:
-    """Hash the shards and compare them with the manifest; exit 7 if something differs."""
+def verify(
+    names: tuple[str, ...], structure: bool, deep: bool, repair: bool, json: bool, quiet: bool, **flags: Any
+) -> None:
+    """Hash the shards and compare them with the manifest; exit 7 if something differs.
+
+    Classes of pictures (grayscale, turned, ...) are counted; only those that no loader can use, and that were
+    not known when the dataset was packed, make it exit 7, too.
+    """
+    from g3m.core.treatment import CLASSES
     from g3m.runners.run import verify_in
+    from g3m.ui.verified import difference_lines, report_body, report_lines
 
     context = open_context(flags, json=json, quiet=quiet)
     with watched(context) as watch:
-        report = verify_in(names, context.session, watch.sinks, deep=deep, repair=repair)
+        report = verify_in(names, context.session, watch.sinks, structure=structure, deep=deep, repair=repair)
     if json:
-        findings = [finding.to_dict() for finding in report.findings]
-        repaired = [finding.to_dict() for finding in report.repaired]
-        print_json(
-            {"ok": report.ok, "datasets": list(report.manifests), "findings": findings, "repaired": repaired}
-        )
-    for finding in report.repaired:
-        context.say("repaired", name=finding.dataset, shard=finding.shard, problem=finding.problem)
-    broken = {finding.dataset for finding in report.findings}
-    for name, body in report.manifests.items():
-        if name not in broken:
-            context.say("verified", name=name, shards=len(body.shards))
+        print_json(report_body(report))
+    elif not quiet:
+        print_lines(report_lines(report, context.speaker))
     if not report.manifests:
         context.say("verify-nothing", root=context.session.store.root)
     if not report.ok:
-        found = (context.speaker.say("verify-found", name=f.dataset, **_finding(f)) for f in report.findings)
-        lines = [line.rstrip() for line in found]
-        pictures_only = all(finding.problem == "image" for finding in report.findings)
-        raise NotVerified("\n".join(lines), hint=PICTURES_HINT if pictures_only else None)
-
-
-def _finding(finding: Any) -> dict[str, str]:
-    return {"shard": finding.shard, "problem": finding.problem, "detail": finding.detail}
+        pictures_only = all(finding.problem in CLASSES for finding in report.findings)
+        lines = "\n".join(difference_lines(report, context.speaker))
+        raise NotVerified(lines, hint=PICTURES_HINT if pictures_only else None)
 
 
 @cli.command()
@@ -406,6 +415,7 @@ def recipe_show(name: str, **flags: Any) -> None:
 cli.add_command(proxy)
 cli.add_command(share)
 cli.add_command(import_)
+cli.add_command(pack)
 
 
 @cli.command()

@@ -26,6 +26,8 @@ METAVARS = {
     "proxy": "URL",
     "peer": "URL",
     "route": "PATTERN",
+    "policy": "CLASS=ACTION",
+    "image_size": "PIXELS",
     "bwlimit": "RATE",
     "max_time": "TIME",
 }

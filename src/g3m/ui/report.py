@@ -98,6 +98,7 @@ def plan_lines(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
     yield from table(head, rows, right=(1, 2, 3, 4, 5))
     yield ""
     yield from _plan_sums(plan, session, speaker)
+    yield from _packing_lines(plan, speaker)
     for dataset in plan.datasets:
         expect = dataset.recipe.expect
         if expect.source:
@@ -105,6 +106,17 @@ def plan_lines(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
     yield ""
     for dataset in plan.datasets:
         yield f"{dataset.name}: {dataset.recipe.licence}"
+
+
+def _packing_lines(plan: Plan, speaker: Speaker) -> Iterator[str]:
+    """How each dataset is packed, and what is done with its pictures beyond the default."""
+    ways = dict.fromkeys(dataset.packing for dataset in plan.datasets)
+    for way in ways:
+        names = ", ".join(dataset.name for dataset in plan.datasets if dataset.packing == way)
+        yield f"{names}: {speaker.say(f'packing-{way}')}"
+    for dataset in plan.datasets:
+        if words := dataset.treatment.words():
+            yield f"{dataset.name}: {words}"
 
 
 def _about(size_bytes: int | None, about: str) -> str:
@@ -205,9 +217,21 @@ def info(recipe: Recipe, session: Session) -> dict[str, Any]:
             "shards": len(here.shards),
             "rejected": here.rejected,
             "notes": here.notes,
+            "findings": here.findings,
+            "treatment": here.treatment.to_dict(),
         },
         "citation": recipe.citation,
     }
+
+
+def findings_text(body: Manifest, speaker: Speaker) -> str:
+    """What was found in what was packed, on one line; empty if nothing was."""
+    parts = [
+        speaker.say(f"finding-{done}", name=name, count=count_text(count))
+        for name, counts in (body.findings or {}).items()
+        for done, count in counts.items()
+    ]
+    return speaker.say("findings-comma").join(parts)
 
 
 def info_lines(recipe: Recipe, session: Session, speaker: Speaker) -> Iterator[str]:

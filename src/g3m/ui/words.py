@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 
 from g3m.core.errors import Bilingual, G3MError
+from g3m.ui.words_deep import DEEP
 from g3m.ui.words_network import NETWORK
+from g3m.ui.words_policy import POLICY
 from g3m.ui.words_proxy import PROXY
 from g3m.ui.words_share import SHARE
 
@@ -63,6 +65,20 @@ _RUN: Mapping[str, Bilingual] = {
         "~ means: the recipe's figure, because the hub's listing could not be asked for",
         "~ 表示：无法获取 Hub 列表，使用配方中的估计值",
     ),
+    "packing-renamed": ("ready shards are checked and renamed", "现成分片，校验后改名"),
+    "packing-found": ("how it is packed is known when its content is", "打包方式取决于内容，下载后才知道"),
+    "packing-streamed": (
+        "packed while it comes in; the archive never lies on the disk whole",
+        "边下载边打包；归档不会完整地存在磁盘上",
+    ),
+    "packing-spooled": (
+        "inflated once to a spool of about its size, then packed from there (--stream drops the archive meanwhile)",
+        "先解压一次到大小相近的临时文件，再从中打包（--stream 会同时丢弃归档）",
+    ),
+    "packing-in-place": (
+        "pictures are read from the zip where they lie, in the order of the shards; nothing is extracted",
+        "按分片顺序直接从 zip 中读取图片，不解压到磁盘",
+    ),
     "plan-peak": (
         "Fetched archives are deleted once their shards are published; --keep-assets keeps them.",
         "分片发布后会删除下载的归档文件；--keep-assets 可保留。",
@@ -105,7 +121,7 @@ _RUN: Mapping[str, Bilingual] = {
     ),
 }
 
-WORDS: Mapping[str, Bilingual] = {**_RUN, **NETWORK, **PROXY, **SHARE}
+WORDS: Mapping[str, Bilingual] = {**_RUN, **DEEP, **NETWORK, **POLICY, **PROXY, **SHARE}
 
 
 class Speaker:
