@@ -1,194 +1,247 @@
-"""Packing 5,000 JPEGs (about 800 MB) from a zip: g3m beside a plain copy and beside what people write.
+"""Packing a downloaded archive: g3m beside a plain copy, what people write, and the old recipe.
 
-    python bench/pack.py [--images 5000] [--times 3] [--folder DIR]
+    python bench/pack.py [--case zip gzip] [--times 5] [--slow-times 1] [--cold] [--only NAME ...]
+                         [--folder DIR [--keep]]
 
-cp            the zip copied and synced: what the disk alone takes
-g3m           `g3m get` on a recipe of COCO's form with --from: the archive is hashed, arranged, packed, every
-              member's crc checked, shards synced and published
-zipfile+tarfile   the standard library, member by member, synced; nothing hashed beyond zipfile's crc
-webdataset    zipfile and webdataset.ShardWriter, which syncs nothing (skipped if it is not installed)
+zip: 5,000 JPEGs (about 700 MB) stored in a zip of COCO's form, in another order than the shards want.
 
-All write shards of the same partition. Runs are interleaved, so that a busy machine slows all alike.
+    cp                     the zip copied and synced: what the disk alone takes
+    g3m                    `g3m get` where the archive is fetched and verified already, as after a download:
+                           start of the program, listing, captions, packing with every crc checked, sha256
+                           of the shards, syncs, publishing. --keep-assets, as no other deletes the archive
+    g3m, archive deleted   the same without --keep-assets
+    g3m, archive in order  the same from a zip whose members lie as the shards want them: what order costs
+    g3m --from             the archive is a copy of the user's, so it is hashed first
+    g3m, nothing synced    no row to compare with: what the syncs of `g3m` cost
+    zipfile + tarfile      a loop over the standard library, shards synced
+    zipfile + ShardWriter  webdataset's writer, which syncs nothing
+    unzip + ShardWriter    the same from unzipped files
+    the old recipe         unzip; a script that decodes each picture into a tensor and copies its file; tar.
+                           torch is not installed: Pillow and numpy do what its transforms do
+
+gzip: 5,000 JPEGs (about 1.4 GB) in a tar.gz of Open Images' form, narratives with traces in another order.
+
+    gzip, pigz, igzip      to /dev/null; isal: igzip's library in Python, read and thrown away
+    rapidgzip              the same, if it is installed, with as many threads
+    g3m                    as above, tar.gz fetched and verified already
+    tarfile stream         the standard library, samples in the archive's own order: another partition
+    the old recipe         tar xzf; a script that copies; tar
+
+All but `tarfile stream` write shards of one partition. They take turns, so that a busy machine slows all
+alike; those that take long have `--slow-times` turns. Before each turn the folder is emptied and the disk
+is idle. The archive is in the system's memory, as it is after a download, unless `--cold` empties that
+first (root).
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
-import json
-import random
+import compileall
+import importlib
+import os
+import shutil
 import sys
 import tempfile
-import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
-from typing import BinaryIO
 
+import pack_programs as programs
 from machine import Run, describe, empty, middle, run
+from pack_sources import ORDERS
 
-SHARD_SAMPLES = 2999
-KINDS = 40
-
-STDLIB = """
-import io, json, os, sys, tarfile, zipfile
-zip_path, captions, out = sys.argv[1:]
-document = json.load(open(captions))
-texts = {}
-for item in document["annotations"]:
-    texts.setdefault(item["image_id"], []).append(item["caption"].strip())
-archive = zipfile.ZipFile(zip_path)
-tar = None
-for n, image in enumerate(sorted(document["images"], key=lambda item: item["id"])):
-    if tar is None or (n + 1) % 2999 == 0:
-        if tar: tar.close(); os.fsync(file.fileno()); file.close()
-        file = open(f"{out}/{(n + 1) // 2999:05d}.tar", "wb")
-        tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
-    key, text = image["file_name"][:-4], " ".join(texts[image["id"]])
-    meta = json.dumps({"path": image["file_name"], "cap": text, "split": "val2017"}).encode()
-    picture = archive.read("val2017/" + image["file_name"])
-    for ext, data in (("jpg", picture), ("json", meta), ("txt", text.encode())):
-        info = tarfile.TarInfo(f"{key}.{ext}"); info.size = len(data)
-        tar.addfile(info, io.BytesIO(data))
-tar.close(); os.fsync(file.fileno()); file.close()
-"""
-
-WEBDATASET = """
-import json, sys, zipfile, webdataset
-zip_path, captions, out = sys.argv[1:]
-document = json.load(open(captions))
-texts = {}
-for item in document["annotations"]:
-    texts.setdefault(item["image_id"], []).append(item["caption"].strip())
-archive = zipfile.ZipFile(zip_path)
-with webdataset.ShardWriter(f"{out}/%05d.tar", maxcount=2999, maxsize=1e12, verbose=0) as sink:
-    for image in sorted(document["images"], key=lambda item: item["id"]):
-        text = " ".join(texts[image["id"]])
-        meta = {"path": image["file_name"], "cap": text, "split": "val2017"}
-        data = archive.read("val2017/" + image["file_name"])
-        sink.write({"__key__": image["file_name"][:-4], "jpg": data, "json": meta, "txt": text})
-"""
+HERE = Path(__file__).parent
+PYTHON = sys.executable
+G3M = (PYTHON, "-m", "g3m")
 
 
-def make_source(folder: Path, images: int) -> None:
-    """A zip of COCO's form with JPEGs of about 160 kB, its captions, and a recipe for both."""
-    from PIL import Image
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A command that finds an empty folder `out`, or with `fetched` one with the assets that g3m fetched."""
 
-    numbers = random.Random(0)
-    pictures = []
-    for kind in range(KINDS):
-        noise = (
-            Image.frombytes("RGB", (640, 480), numbers.randbytes(640 * 480 * 3))
-            .resize((320, 240))
-            .resize((640, 480))
-        )
-        data = io.BytesIO()
-        noise.save(data, "JPEG", quality=84 + kind % 10)
-        pictures.append(data.getvalue())
-    ids = sorted(numbers.sample(range(1, 600_000), images))
-    order = ids[:]
-    numbers.shuffle(order)
-    with zipfile.ZipFile(folder / "val2017.zip", "w", zipfile.ZIP_STORED) as archive:
-        for image_id in order:
-            comment = b"\xff\xfe\x00\x0a" + b"%08d" % image_id
-            picture = pictures[image_id % KINDS]
-            archive.writestr(f"val2017/{image_id:012d}.jpg", picture[:2] + comment + picture[2:])
-    document = {
-        "images": [{"id": n, "file_name": f"{n:012d}.jpg", "license": 1, "flickr_url": ""} for n in order],
-        "annotations": [
-            {
-                "id": 5 * n + k,
-                "image_id": n,
-                "caption": f"A drawn picture number {n}, told for the {k}. time. ",
-            }
-            for n in order
-            for k in range(5)
-        ],
-    }
-    (folder / "captions.json").write_text(json.dumps(document), encoding="utf-8")
-    blocks = []
-    for name in ("val2017.zip", "captions.json"):
-        path = folder / name
-        with open(path, "rb") as file:
-            digest = sha256_of(file)
-        blocks.append(
-            f'[[assets]]\nname = "{name}"\nsize_bytes = {path.stat().st_size}\n'
-            f'digests = ["sha256:{digest}"]\nplaces = ["https://example.invalid/{name}"]\n'
-        )
-    rule = '[samples]\nreader = "coco_captions"\nsplit = "val2017"\n'
-    rule += 'images = "val2017.zip/val2017"\ncaptions = "captions.json"\n'
-    head = 'format = 1\nname = "bench"\ntitle = "bench"\nfolder = "bench"\nlicence = "none"\n'
-    (folder / "bench.toml").write_text("\n".join([head, *blocks, rule]), encoding="utf-8")
+    command: tuple[str, ...]
+    fetched: Path | None = None
+    slow: bool = False
 
 
-def sha256_of(file: BinaryIO) -> str:
-    """The digest of a large file."""
-    digest = hashlib.sha256()
-    while data := file.read(2**20):
-        digest.update(data)
-    return digest.hexdigest()
+@dataclass(slots=True)
+class Case:
+    """One archive, what is tried on it, and the contestant whose time is the measure."""
+
+    name: str
+    archive: Path
+    floor: str
+    contestants: dict[str, Contestant] = field(default_factory=dict)
+
+    def add(self, name: str, *command: object, fetched: Path | None = None, slow: bool = False) -> None:
+        self.contestants[name] = Contestant(tuple(map(str, command)), fetched, slow)
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
-    """The contestants; each writes below `folder/out`."""
-    archive, captions, out = (str(folder / name) for name in ("val2017.zip", "captions.json", "out"))
-    g3m = [sys.executable, "-m", "g3m", "get"]
-    found = {
-        "cp": ["sh", "-c", f"cp {archive} {out}/copy && sync {out}/copy"],
-        "g3m": [*g3m, str(folder / "bench.toml"), "--from", str(folder), "--root", out, "-q", "-y"],
-        "zipfile+tarfile": [sys.executable, "-c", STDLIB, archive, captions, out],
-    }
+def zip_case(folder: Path) -> Case:
+    """The contestants for a zip."""
+    shuffled, in_order = (folder / order for order in ORDERS)
+    archive, out = shuffled / "val2017.zip", folder / "out"
+    case = Case("zip", archive, "cp")
+    copy = f"cp {archive} {out}/copy"
+    case.add("cp, not synced", "sh", "-c", copy)
+    case.add("cp", "sh", "-c", f"{copy} && sync {out}/copy")
+    case.add("g3m", *_get(shuffled, out), "--keep-assets", fetched=shuffled)
+    case.add("g3m, archive deleted", *_get(shuffled, out), fetched=shuffled)
+    case.add("g3m, archive in order", *_get(in_order, out), "--keep-assets", fetched=in_order)
+    case.add("g3m --from", *_get(shuffled, out), "--from", shuffled)
+    without = (PYTHON, "-c", programs.WITHOUT_SYNC, *_get(shuffled, out)[len(G3M) :], "--keep-assets")
+    case.add("g3m, nothing synced", *without, fetched=shuffled)
+    case.add("zipfile + tarfile", PYTHON, "-c", programs.ZIPFILE_TARFILE, shuffled, out)
+    unzip = 'unzip -q "$1/val2017.zip" -d "$0" && "$2" -c "$3" "$1" "$0"'
     if util.find_spec("webdataset"):
-        found["webdataset"] = [sys.executable, "-c", WEBDATASET, archive, captions, out]
-    return found
+        case.add("zipfile + ShardWriter", PYTHON, "-c", programs.ZIPFILE_WEBDATASET, shuffled, out)
+        if shutil.which("unzip"):
+            last = (out, shuffled, PYTHON, programs.UNZIP_WEBDATASET)
+            case.add("unzip + ShardWriter", "sh", "-c", unzip, *last, slow=True)
+    if shutil.which("unzip"):
+        last = (out, shuffled, PYTHON, programs.SEED_COCO)
+        case.add("the old recipe", "sh", "-c", f"{unzip} && {programs.TAR_EACH_FOLDER}", *last, slow=True)
+    return case
+
+
+def gzip_case(folder: Path) -> Case:
+    """The contestants for a tar.gz."""
+    place, out = folder / "gzip", folder / "out"
+    archive = place / "validation.tar.gz"
+    case = Case("gzip", archive, "igzip" if shutil.which("igzip") else "isal")
+    case.add("cp", "sh", "-c", f"cp {archive} {out}/copy && sync {out}/copy")
+    for program in ("gzip", "pigz", "igzip"):
+        if shutil.which(program):
+            case.add(program, "sh", "-c", f"{program} -dc {archive} > /dev/null")
+    case.add("isal", PYTHON, "-c", programs.READ_ISAL, archive)
+    if util.find_spec("rapidgzip"):
+        for threads in (1, 2):
+            case.add(f"rapidgzip, {threads}", PYTHON, "-c", programs.READ_RAPIDGZIP, archive, threads)
+    case.add("g3m", *_get(place, out), "--keep-assets", fetched=place)
+    exact = ("--parity", "nxtp", "--keep-assets")
+    case.add("g3m --parity nxtp", *_get(place, out), *exact, fetched=place)
+    case.add("tarfile stream", PYTHON, "-c", programs.TARFILE_STREAM, place, out, slow=True)
+    steps = f'tar xzf "$1/validation.tar.gz" -C "$0" && "$2" -c "$3" "$1" "$0" && {programs.TAR_EACH_FOLDER}'
+    case.add("the old recipe", "sh", "-c", steps, out, place, PYTHON, programs.SEED_OPEN_IMAGES, slow=True)
+    return case
+
+
+def _get(place: Path, out: Path) -> tuple[str, ...]:
+    return (*G3M, "get", str(place / "bench.toml"), "--root", str(out), "-q", "-y")
+
+
+CASES: dict[str, tuple[Callable[[Path], Case], int]] = {"zip": (zip_case, 5000), "gzip": (gzip_case, 5000)}
+
+
+def turn(contestant: Contestant, folder: Path, archive: Path, cold: bool) -> Run:
+    """One run after the folder is empty and the disk idle."""
+    out = folder / "out"
+    empty(out)
+    if contestant.fetched:
+        # A link, because a copy would have just driven other memory out; a copy where it is to be deleted.
+        how = "link" if "--keep-assets" in contestant.command else "place"
+        run([PYTHON, str(HERE / "pack_sources.py"), how, str(contestant.fetched), str(out)])
+    os.sync()
+    if cold:
+        Path("/proc/sys/vm/drop_caches").write_text("3\n", encoding="ascii")
+    else:
+        _read(archive)
+    return run(contestant.command, watch=out)
+
+
+def _read(path: Path) -> None:
+    """Bring a file into the system's memory."""
+    with open(path, "rb", buffering=0) as file:
+        while file.read(2**22):
+            pass
+
+
+def compare(case: Case, folder: Path, options: argparse.Namespace) -> dict[str, list[Run]]:
+    """The runs of all contestants, turn by turn."""
+    chosen = {
+        name: each
+        for name, each in case.contestants.items()
+        if not options.only or name in options.only or name == case.floor
+    }
+    runs: dict[str, list[Run]] = {name: [] for name in chosen}
+    for number in range(max(options.times, options.slow_times)):
+        for name, contestant in chosen.items():
+            if number < (options.slow_times if contestant.slow else options.times):
+                runs[name].append(turn(contestant, folder, case.archive, options.cold))
+    empty(folder / "out")
+    return {name: several for name, several in runs.items() if several}
+
+
+def report(case: Case, images: int, runs: dict[str, list[Run]], options: argparse.Namespace) -> None:
+    """One table, with the median of the turns."""
+    size = case.archive.stat().st_size
+    caches = "caches dropped before each turn" if options.cold else "archive in memory"
+    print(f"\n### {case.name}: {images} JPEGs, {size / 1e6:.0f} MB, {caches}\n")
+    print(
+        f"| what | turns | wall s | times {case.floor} | wall, least to most | CPU s | read MB | written MB "
+        "| peak disk MB | peak files | peak MB |"
+    )
+    print("|---|" + "--:|" * 10)
+    floor = middle([each.wall_s for each in runs[case.floor]])
+    for name, several in runs.items():
+        walls = [each.wall_s for each in several]
+        wall = middle(walls)
+        columns = [
+            name,
+            f"{len(several)}",
+            f"{wall:.2f}",
+            f"{wall / floor:.2f}",
+            f"{min(walls):.2f} to {max(walls):.2f}",
+            f"{middle([each.cpu_s for each in several]):.2f}",
+            _megabytes([each.read_bytes for each in several]),
+            _megabytes([each.written_bytes for each in several]),
+            _megabytes([each.disk_bytes for each in several]),
+            f"{max(each.files for each in several)}",
+            _megabytes([each.peak_bytes for each in several]),
+        ]
+        print(f"| {' | '.join(columns)} |", flush=True)
+
+
+def _megabytes(values: Sequence[int]) -> str:
+    return "?" if min(values) < 0 else f"{max(values) / 1e6:.0f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument(
-        "--folder", type=Path, default=None, help="where to work (default: a temporary folder)"
-    )
-    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--images", type=int, default=0, help="instead of 5000")
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--slow-times", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=[], help="some contestants, beside the measure")
+    parser.add_argument("--cold", action="store_true", help="empty the system's caches before each turn")
+    parser.add_argument("--folder", type=Path, default=None, help="where to work (default: temporary files)")
+    parser.add_argument("--keep", action="store_true", help="keep the archives in --folder for another run")
     options = parser.parse_args()
-    if options.make:
-        make_source(options.make, options.images)
-        return
+    # As an installation leaves it: the program's modules are compiled before anybody runs it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for place in (importlib.import_module("g3m").__path__[0], HERE):
+        compileall.compile_dir(place, quiet=2)
+    packages = ("g3m", "webdataset", "isal", "pillow", "numpy", "rapidgzip")
+    found = [f"{name} {metadata.version(name)}" for name in packages if util.find_spec(_module(name))]
+    print(", ".join(found))
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="g3m-bench-") as temporary:
-        folder = Path(temporary)
-        # In a process of its own: a child's peak memory counts what its parent held before.
-        run([sys.executable, __file__, "--make", str(folder), "--images", str(options.images)])
-        size = (folder / "val2017.zip").stat().st_size
-        contestants = commands(folder)
-        runs: dict[str, list[Run]] = {name: [] for name in contestants}
-        for _ in range(options.times):
-            for name, command in contestants.items():
-                empty(folder / "out")
-                runs[name].append(run(command))
-        report(runs, size, options.images, folder)
+        folder = options.folder if options.keep else Path(temporary)
+        print(f"{describe(folder)}, load {os.getloadavg()[0]:.1f}", flush=True)
+        for name in options.case:
+            make, images = CASES[name]
+            images = options.images or images
+            case = make(folder)
+            if not case.archive.exists():
+                # In a process of its own: a child's peak memory counts what its parent held before.
+                run([PYTHON, str(HERE / "pack_sources.py"), name, str(folder), str(images)])
+            report(case, images, compare(case, folder, options), options)
 
 
-def report(runs: dict[str, list[Run]], size: int, images: int, folder: Path) -> None:
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("g3m", "webdataset") if _installed(name)
-    )
-    print(f"{images} JPEGs, {size / 1e6:.0f} MB, median of {len(runs['cp'])} runs; {versions}")
-    print(describe(folder))
-    print("\n| what | wall s | CPU s | peak MB | MB/s | wall, times cp |\n|---|--:|--:|--:|--:|--:|")
-    floor = middle([each.wall_s for each in runs["cp"]])
-    for name, several in runs.items():
-        wall = middle([each.wall_s for each in several])
-        cpu = middle([each.cpu_s for each in several])
-        peak = max(each.peak_bytes for each in several)
-        speed = size / 1e6 / wall
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak / 1e6:.0f} | {speed:.0f} | {wall / floor:.2f} |")
-
-
-def _installed(name: str) -> bool:
-    return util.find_spec(name) is not None
+def _module(package: str) -> str:
+    return {"pillow": "PIL"}.get(package, package)
 
 
 if __name__ == "__main__":

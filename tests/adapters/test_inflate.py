@@ -10,8 +10,9 @@ import random
 import resource
 import sys
 import tempfile
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.realdata import REAL
 
-from g3m.adapters.inflate import RATIO_FLOOR_BYTES, inflate
+from g3m.adapters import inflate as adapter
+from g3m.adapters.inflate import RATIO_FLOOR_BYTES, Inflation
 from g3m.core.errors import BadArchive, G3MError, NoSpace, NotWritable, StorageError
 
 ODD_TARS = REAL / "odd_tars" / "testdata"
@@ -47,6 +49,14 @@ def folder() -> Iterator[Path]:
     """A folder that Hypothesis may use again and again."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
+
+
+def inflate(
+    source: Path, target: Path, *, limit_bytes: int, progress: Callable[[int], None] | None = None
+) -> int:
+    """A whole file at once."""
+    with Inflation(source, target, limit_bytes=limit_bytes, progress=progress) as inflation:
+        return inflation.finish()
 
 
 def undone(folder: Path, packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
@@ -229,3 +239,105 @@ def test_places_that_cannot_be_used_are_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "open", refusing)  # root may write anywhere
     with pytest.raises(NotWritable):
         inflate(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES)
+
+
+def inflaters() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name in ("g3m-inflate", "g3m-output")]
+
+
+@given(data=st.binary(max_size=200), times=st.integers(0, 40_000), wanted=st.lists(st.integers(0, 2**22)))
+def test_no_more_is_unpacked_than_somebody_wants(
+    folder: Path, data: bytes, times: int, wanted: list[int]
+) -> None:
+    """What is reached for is there at once, to be read from the file; what is beyond the end is said."""
+    plain = data * times
+    (folder / "a.gz").write_bytes(gzip.compress(plain, 1))
+    with Inflation(folder / "a.gz", folder / "a", limit_bytes=LIMIT_BYTES) as inflation:
+        for position in wanted:
+            there = inflation.reach(position)
+            assert there >= min(position, len(plain))
+            assert (folder / "a").read_bytes() == plain[:there]
+        assert inflation.finish() == len(plain)
+    assert (folder / "a").read_bytes() == plain
+    (folder / "a").unlink()
+    assert inflaters() == []
+
+
+def test_unpacking_runs_ahead_only_a_little(tmp_path: Path) -> None:
+    """Nobody wants more: the thread waits with a few pieces, and ends with the block."""
+    (tmp_path / "a.gz").write_bytes(gzip.compress(random.Random(6).randbytes(40 * 2**20), 1))
+    with Inflation(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES) as inflation:
+        inflation.reach(1)
+        while not inflation._chunks.full():
+            assert inflation._thread.is_alive()
+        assert (tmp_path / "a").stat().st_size <= 2**20
+        assert inflaters() != []
+    assert inflaters() == []
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_block_that_ends_early_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody wants any more is not unpacked: here it would never end."""
+
+    def endless(*_: object) -> Iterator[tuple[bytes, int]]:
+        while True:
+            yield b"x" * 1000, 1
+
+    monkeypatch.setattr(adapter, "_unpacked", lambda *_: (piece for piece in endless()))
+    with Inflation(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES) as inflation:
+        inflation.reach(10**6)
+    assert inflaters() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_that_raises_behind_the_end_leaves_nothing(tmp_path: Path) -> None:
+    """Who raises after `finish` does not want the file either."""
+    (tmp_path / "a.gz").write_bytes(PACKED)
+
+    def fail() -> None:
+        with Inflation(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES) as inflation:
+            inflation.finish()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("mib", [0, 1, 30])
+def test_a_block_that_ends_early_leaves_nothing(tmp_path: Path, mib: int) -> None:
+    """Without `finish`, and when the block raises, neither file nor thread nor descriptor is left."""
+    (tmp_path / "a.gz").write_bytes(gzip.compress(random.Random(6).randbytes(mib * 2**20), 1))
+    before = len(os.listdir("/proc/self/fd"))
+
+    def fail(reached: int) -> None:
+        with Inflation(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES) as inflation:
+            inflation.reach(reached)
+            raise KeyError
+
+    for reached in (0, 1, 2**21, 2**26):
+        with pytest.raises(KeyError):
+            fail(reached)
+        with Inflation(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES) as inflation:
+            inflation.reach(reached)
+        assert not (tmp_path / "a").exists()
+    assert inflaters() == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_file_is_synced_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`finish` returns after an fsync of the whole file, not before."""
+    (tmp_path / "a.gz").write_bytes(PACKED)
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noting(number: int) -> None:
+        synced.append(os.fstat(number).st_size)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    with Inflation(tmp_path / "a.gz", tmp_path / "a", limit_bytes=LIMIT_BYTES) as inflation:
+        inflation.reach(len(PLAIN))
+        assert synced == []
+        inflation.finish()
+        assert synced == [len(PLAIN)]

@@ -111,6 +111,30 @@ def test_a_stream_may_be_left_early(source: tuple[Path, list[Member]]) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_view_is_what_reading_gives(source: tuple[Path, list[Member]]) -> None:
+    """A view has the member's bytes and nothing around them, stays valid, and cannot be changed."""
+    path, members = source
+    with MemberReader(path) as reader:
+        views = [reader.view(member) for member in members]
+        assert [bytes(view) for view in views] == [reader.read(member) for member in members]
+    assert [bytes(view) for view in views] == [TEXT, NOISE, b"", b"d"]
+    assert all(memoryview(view).readonly and memoryview(view).format == "B" for view in views)
+
+
+def test_a_view_of_a_stored_member_is_no_copy(tmp_path: Path) -> None:
+    """What lies stored in a zip is handed out from the block that was read; a wrong checksum is still an error."""
+    (member,) = zipped(tmp_path / "a.zip", ("a.jpg", NOISE), method=zipfile.ZIP_STORED)
+    with MemberReader(tmp_path / "a.zip") as reader:
+        view = reader.view(member)
+        assert isinstance(view, memoryview)
+        assert len(view.obj) > len(view)  # type: ignore[arg-type]
+        with pytest.raises(BadArchive, match="checksum"):
+            reader.view(dataclasses.replace(member, crc32=0, method="raw", offset=reader.data_offset(member)))
+        changed(tmp_path / "a.zip", reader.data_offset(member) + 5, bytes([NOISE[5] ^ 1]))
+        with pytest.raises(BadArchive, match="checksum"):
+            reader.view(member)
+
+
 def test_threads_share_a_reader(source: tuple[Path, list[Member]]) -> None:
     """Eight threads that read from one reader all get what they asked for."""
     path, members = source

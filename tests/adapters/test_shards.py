@@ -11,6 +11,7 @@ import string
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from g3m.adapters.shards import ShardWriter
 from g3m.adapters.tar import list_tar
 from g3m.core.errors import G3MError, NoSpace, NotWritable, StorageError
-from g3m.core.members import Member
+from g3m.core.members import Member, refuse_name
 from g3m.core.shard import SIZE_LIMIT_BYTES, ShardSummary, end_of_archive, padding, ustar_header
 
 keys = st.text(string.ascii_letters + string.digits + "-_+,=@()", min_size=1, max_size=80)
@@ -97,6 +98,40 @@ def test_shards_are_those_of_tarfile(folder: Path, content: dict[str, dict[str, 
         for field in entry.fields:
             data = whole[field.offset : field.offset + field.size_bytes]
             assert data == content[entry.key][field.extension]
+
+
+def test_views_are_written_as_bytes_are(tmp_path: Path) -> None:
+    """Contents may be views into larger blocks, small and large; the shard is the same."""
+    block = os.urandom(2**21)
+    parts = [("jpg", 5, 1_300_000), ("json", 3, 700), ("txt", 0, 0)]
+    for name, kind in (("a", bytes), ("b", memoryview)):
+        with ShardWriter(tmp_path / name) as writer:
+            for number in range(5):
+                cut = [
+                    (ext, kind(memoryview(block)[at + number : at + number + size]))
+                    for ext, at, size in parts
+                ]
+                entry = writer.add(str(number), cut)
+            summary = writer.close()
+        whole = (tmp_path / name).read_bytes()
+        assert summary.sha256 == hashlib.sha256(whole).hexdigest()
+        (image, *_) = entry.fields
+        assert whole[image.offset :][: image.size_bytes] == block[9 : 9 + 1_300_000]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["{}", "a{}b", "{}:x"])
+def test_a_key_is_what_the_strict_reader_takes(tmp_path: Path, form: str) -> None:
+    """Of all characters those are taken that a name may have, without blanks, dots and slashes."""
+    taken, expected = [], []
+    with ShardWriter(tmp_path / "a.tar") as writer:
+        for key in (form.format(chr(code)) for code in range(256)):
+            if key.isascii() and key.isprintable() and not set(key) & set(" ./\\") and not refuse_name(key):
+                expected.append(key)
+            with suppress(ValueError):
+                taken.append(writer.add(key, [("jpg", b"x")]).key)
+    assert taken == expected
+    assert len(taken) > 30
 
 
 @given(content=samples)

@@ -427,7 +427,7 @@ def test_short_reads_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_bytes(packed(SAMPLE, tarfile.PAX_FORMAT))
     expected = list(list_tar(path))
     pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda file, length, offset: pread(file, min(length, 700), offset))
+    monkeypatch.setattr(os, "pread", lambda file, length, offset: pread(file, min(length, 300), offset))
     assert list(list_tar(path)) == expected
 
 
@@ -498,3 +498,61 @@ def test_memory_stays_small_however_many_members(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 20 * 2**20
+
+
+class Growing:
+    """A file that is made as long as somebody wants, and a piece longer, until it is whole."""
+
+    def __init__(self, path: Path, whole: bytes, piece_bytes: int) -> None:
+        self.path, self.whole, self.piece_bytes = path, whole, piece_bytes
+        self.length = 0
+        path.write_bytes(b"")
+
+    def reach(self, position: int) -> int:
+        while self.length < min(position, len(self.whole)):
+            with open(self.path, "ab") as file:
+                file.write(self.whole[self.length : self.length + self.piece_bytes])
+            self.length = min(self.length + self.piece_bytes, len(self.whole))
+        return self.length
+
+
+def outcome(members: Iterator[Member | Refusal]) -> tuple[list[Member | Refusal], str]:
+    """What was listed, and the words of the error if there was one."""
+    found: list[Member | Refusal] = []
+    try:
+        found.extend(members)
+    except BadArchive as error:
+        return found, error.message
+    return found, ""
+
+
+GROWN = [
+    *((name, path.read_bytes()) for name, path in REAL_TARS.items()),
+    *((name, content) for name, content, *_ in BAD),
+    *((name, content) for name, content, _ in GOOD),
+    ("many", packed(SAMPLE, tarfile.PAX_FORMAT)),
+    ("long tail", packed(SAMPLE, tarfile.USTAR_FORMAT) + bytes(3 * 2**20 + 5)),
+    ("something in a long tail", packed(SAMPLE, tarfile.USTAR_FORMAT) + bytes(2**21) + b"x" + bytes(9)),
+]
+
+
+@pytest.mark.parametrize("piece_bytes", [100, 5000, 2**20])
+@pytest.mark.parametrize("content", [case[1] for case in GROWN], ids=[case[0] for case in GROWN])
+def test_a_tar_that_grows_is_listed_as_a_whole_one(spot: Path, content: bytes, piece_bytes: int) -> None:
+    """The same members, refusals and errors, whatever part of the file is there at first."""
+    if len(content) > 2**20 and piece_bytes < 2**20:
+        piece_bytes *= 100
+    spot.write_bytes(content)
+    expected = outcome(list_tar(spot))
+    growing = Growing(spot, content, piece_bytes)
+    assert outcome(list_tar(spot, reach=growing.reach)) == expected
+    if not expected[1]:
+        assert growing.length == len(content)
+
+
+def test_a_member_is_listed_as_soon_as_it_is_there(spot: Path) -> None:
+    """Nothing is listed before its last byte is in the file, and no more is asked for than its end."""
+    growing = Growing(spot, packed(SAMPLE, tarfile.USTAR_FORMAT), 512)
+    for item in list_tar(spot, reach=growing.reach):
+        assert isinstance(item, Member)
+        assert item.offset + item.size_bytes <= growing.length <= item.offset + item.size_bytes + 1023

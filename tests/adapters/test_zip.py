@@ -9,6 +9,7 @@ import stat
 import string
 import struct
 import tempfile
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -20,8 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from g3m.adapters import zip as adapter
 from g3m.adapters.members import MemberReader
-from g3m.adapters.zip import list_zip
+from g3m.adapters.zip import directory_offset, list_zip
 from g3m.core.errors import BadArchive, StorageError
 from g3m.core.members import MEMBER_LIMIT_BYTES, Member, Refusal
 
@@ -409,3 +411,153 @@ def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
     """What the system refuses to open is named with the system's words."""
     with pytest.raises(StorageError, match=r"none\.zip: cannot be read: No such file"):
         list(list_zip(tmp_path / "none.zip"))
+
+
+def entry_of(name: str, offset: int, extra: bytes = b"") -> bytes:
+    """The directory's entry of an empty file."""
+    head = (b"PK\1\2", 20, 3, 20, *bytes(8), len(name), len(extra), *bytes(4), offset)
+    return struct.pack("<4s4B4HL2L5H2L", *head) + name.encode() + extra
+
+
+def local_of(name: str) -> bytes:
+    """The local header of an empty file."""
+    return struct.pack("<4s5H3L2H", b"PK\3\4", 20, *bytes(7), len(name), 0) + name.encode()
+
+
+def directory_of(count: int) -> tuple[bytes, list[str]]:
+    """A zip of many empty files, made quickly; names of various lengths, so that pieces end anywhere."""
+    local, central, found = bytearray(), bytearray(), []
+    for number in range(count):
+        name = f"{number // 1000:05}/{'x' * (number % 40)}{number}.jpg"
+        found.append(name)
+        central += entry_of(name, len(local))
+        local += local_of(name)
+    end = END.pack(b"PK\5\6", 0, 0, count, count, len(central), len(local), 0)
+    return bytes(local + central) + end, found
+
+
+def test_a_directory_of_several_pieces_is_read_whole(spot: Path) -> None:
+    """Entries that lie across the pieces in which the directory is read are neither lost nor doubled."""
+    content, expected = directory_of(40_000)
+    spot.write_bytes(content)
+    assert END.unpack(content[-END.size :])[5] > 2 * 2**20
+    assert [member.name for member in list_zip(spot)] == expected
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 46, 64, 1000])
+def test_pieces_may_be_of_any_size(spot: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int) -> None:
+    """Also where the system gives a few bytes at a time, the listing is the same."""
+    content, expected = directory_of(50)
+    spot.write_bytes(content)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, at: pread(file, min(size, piece_bytes), at))
+    assert [member.name for member in list_zip(spot)] == expected
+
+
+def test_a_directory_that_is_cut_meanwhile_is_an_error(spot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that becomes shorter between its end record and its directory gives no half listing."""
+    content, _ = directory_of(50)
+    spot.write_bytes(content)
+    pread = os.pread
+
+    def shrinking(file: int, size: int, at: int) -> bytes:
+        os.truncate(spot, len(content) - 500)
+        return pread(file, size, at)
+
+    monkeypatch.setattr(os, "pread", shrinking)
+    with pytest.raises(BadArchive, match="became shorter"):
+        list(list_zip(spot))
+
+
+def test_listing_keeps_next_to_nothing(spot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many members take some bytes more for each, much less than their names."""
+    monkeypatch.setattr(adapter, "_READ_BYTES", 2**16)
+    peaks = []
+    for count in (7_000, 14_000):
+        content, _ = directory_of(count)
+        spot.write_bytes(content)
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in list_zip(spot)) == count
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 7_000 * 20
+
+
+def turned(whole: bytes) -> bytes:
+    """The same zip of two files with names of one length, its directory in the other order."""
+    start = END.unpack(whole[-END.size :])[6]
+    middle = start + (len(whole) - END.size - start) // 2
+    return whole[:start] + whole[middle : -END.size] + whole[start:middle] + whole[-END.size :]
+
+
+def test_a_directory_in_another_order_is_checked_no_less(
+    listing: Callable[[bytes], list[Member | Refusal]],
+) -> None:
+    """Overlaps, bytes in front and bytes of the directory itself are seen whatever the order of the entries."""
+    assert listing(turned(SOUND)) == listing(SOUND)
+    with pytest.raises(BadArchive, match=r"members 'a\.jpg' and 'b\.jpg' overlap"):
+        listing(turned(patched(SOUND, 0, stored=41, size=41)))
+    with pytest.raises(BadArchive, match=r"'b\.jpg' overlaps the central directory"):
+        listing(turned(patched(SOUND, 1, stored=51, size=51)))
+    with pytest.raises(BadArchive, match="in front"):
+        listing(turned(moved(SOUND, 10)))
+
+
+def test_more_members_than_anybody_has_are_an_error(
+    listing: Callable[[bytes], list[Member | Refusal]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count is believed up to a limit."""
+    monkeypatch.setattr(adapter, "MEMBER_COUNT_LIMIT", 2)
+    assert len(listing(SOUND)) == 2
+    with pytest.raises(BadArchive, match=r"3 members announced at offset .*: too many"):
+        listing(packed(("a", b""), ("b", b""), ("c", b"")))
+
+
+def test_duplicates_far_apart_are_found(spot: Path) -> None:
+    """The second of two equal names is refused, however many lie between them; names alike are not."""
+    with zipfile.ZipFile(spot, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of what is wanted here
+        for number in [*range(3000), 7, 2999]:
+            archive.writestr(f"{number}.jpg", b"")
+    found = list(list_zip(spot))
+    assert [item.name for item in found if isinstance(item, Refusal)] == ["7.jpg", "2999.jpg"]
+    assert all(isinstance(item, Member) for item in found[:3000])
+
+
+def test_equal_hashes_are_no_duplicates(spot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused as a duplicate has the same name, not only the same hash."""
+    monkeypatch.setattr(adapter, "hash", lambda _: 5, raising=False)
+    spot.write_bytes(packed(("a.jpg", b"1"), ("b.jpg", b"2"), ("./a.jpg", b"3"), ("c.jpg", b"4")))
+    assert [(item.name, isinstance(item, Member)) for item in list_zip(spot)] == [
+        ("a.jpg", True),
+        ("b.jpg", True),
+        ("./a.jpg", False),
+        ("c.jpg", True),
+    ]
+
+
+def test_members_beyond_four_gigabytes_are_found(spot: Path) -> None:
+    """An offset that needs 64 bits, in a file with a hole of 5 GB, leads to the bytes."""
+    whole, far = packed(("far.jpg", b"far away")), 5 * 10**9
+    place = END.unpack(whole[-END.size :])[6]
+    local, central = whole[:place], whole[place : -END.size]
+    extra = struct.pack("<2HQ", 1, 8, far)
+    wide = central[:30] + struct.pack("<H", len(extra)) + central[32:42] + b"\xff" * 4 + central[46:] + extra
+    directory = entry_of("a.jpg", 0) + wide
+    start, size = far + len(local), len(directory)
+    with open(spot, "wb") as file:
+        file.write(local_of("a.jpg"))
+        file.seek(far)
+        file.write(local + directory)
+        file.write(struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2, 2, size, start))
+        file.write(struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1))
+        file.write(END.pack(b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0))
+    try:
+        assert directory_offset(spot) == start
+        assert contents(spot) == {"a.jpg": b"", "far.jpg": b"far away"}
+        with zipfile.ZipFile(spot) as archive:
+            assert [member.header_offset for member in archive.infolist()] == [0, far]
+    finally:
+        spot.unlink()

@@ -3,6 +3,9 @@
 Here: a whole file to a whole file. Reading a tar through gzip is not for here, nor for anywhere:
 a tar reader stops at the end of the tar, before the checksum that stands behind it, and 299 of 300
 flipped bits pass unseen. Members of a zip are inflated by adapters/members.py.
+
+Inflating is what takes the time, and it cannot be divided; so it has a thread of its own, and writing, the
+disk, and whatever the caller does with the bytes that are there already go on beside it.
 """
 
 from __future__ import annotations
@@ -10,70 +13,114 @@ from __future__ import annotations
 import gzip
 import importlib
 import os
+import queue
+import threading
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, final
 
-from g3m.core.errors import BadArchive, StorageError, storage_error
+from g3m.adapters.output import Output
+from g3m.core.errors import BadArchive, StorageError
 
 RATIO_LIMIT = 1000
 RATIO_FLOOR_BYTES = 10 * 2**20
 """Up to this size a file may grow by any ratio."""
 
 _CHUNK_BYTES = 2**20
+_CHUNKS_AHEAD = 8
 
 
-def inflate(
-    source: Path,
-    target: Path,
-    *,
-    limit_bytes: int,
-    progress: Callable[[int], None] | None = None,
-) -> int:
-    """Unpack the gzip file `source` into the new file `target`; return the unpacked size in bytes.
+@final
+class Inflation:
+    """Unpacks the gzip file `source` into the new file `target`, as far as somebody wants it.
 
     `progress` is told how many bytes of `source` have been read so far; what it raises ends the
-    work. `target` must not exist yet. It is on the disk (fsync) when this returns and gone when
-    this raises: BadArchive (cut, damaged, other bytes at the end, more than `limit_bytes` or than
-    1000 times the source), NoSpace, NotWritable or StorageError.
+    work. `target` must not exist yet. It is on the disk (fsync) after `finish`, and gone after the
+    block if that was not reached or if anything raised: BadArchive (cut, damaged, other bytes at the
+    end, more than `limit_bytes` or than 1000 times the source), NoSpace, NotWritable or StorageError.
     """
-    chunks = _unpacked(source, limit_bytes, progress)
-    try:
-        # O_EXCL: a second run that unpacks the same file must fail here, not write into ours.
-        file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise storage_error(error, target) from error
-    try:
-        return _write(chunks, file, target)
-    except BaseException:
-        with suppress(OSError):
-            target.unlink()
-        raise
-    finally:
-        os.close(file)
 
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        limit_bytes: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self._progress = progress
+        self._output = Output(target)
+        self._ended = self._synced = False
+        self._stopping = threading.Event()
+        self._chunks: queue.Queue[tuple[bytes, int] | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
+        pieces = _unpacked(source, limit_bytes)
+        self._thread = threading.Thread(target=self._work, args=(pieces,), name="g3m-inflate", daemon=True)
+        self._thread.start()
 
-def _write(chunks: Iterator[bytes], file: int, target: Path) -> int:
-    size_bytes = 0
-    for chunk in chunks:
-        size_bytes += len(chunk)
-        rest = memoryview(chunk)
+    def __enter__(self) -> Inflation:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        while not self._ended:
+            self._next()  # the thread may be waiting for room
+        self._thread.join()
+        if kind is not None or not self._synced:
+            self._output.abort()
+
+    def reach(self, position: int) -> int:
+        """Unpack at least that many bytes, if there are as many; returns how many are unpacked now.
+
+        Where it returns fewer, the whole of `source` was unpacked and is sound.
+        """
+        while self._output.position < position and not self._ended:
+            found = self._next()
+            if isinstance(found, BaseException):
+                raise found
+            if found is not None:
+                chunk, packed_bytes = found
+                if self._progress:
+                    self._progress(packed_bytes)
+                self._output.write(chunk)
+        return self._output.position
+
+    def finish(self) -> int:
+        """Unpack what is left and put everything on the disk; returns the unpacked size in bytes."""
+        while not self._ended:
+            self.reach(self._output.position + 1)
+        self._output.close()
+        self._synced = True
+        return self._output.position
+
+    def _next(self) -> tuple[bytes, int] | BaseException | None:
+        """The next piece, or what ended the thread: an error, or nothing if all went well."""
+        found = self._chunks.get()
+        self._ended = not isinstance(found, tuple)
+        return found
+
+    def _work(self, pieces: Generator[tuple[bytes, int], None, None]) -> None:
+        last: BaseException | None = None
         try:
-            while rest:
-                rest = rest[os.write(file, rest) :]
-        except OSError as error:
-            raise storage_error(error, target) from error
-    try:
-        os.fsync(file)
-    except OSError as error:
-        raise storage_error(error, target) from error
-    return size_bytes
+            with closing(pieces):
+                for piece in pieces:
+                    if self._stopping.is_set():
+                        break
+                    self._chunks.put(piece)
+        except BaseException as error:  # noqa: BLE001  # it is raised where the bytes are wanted
+            last = error
+        self._chunks.put(last)
 
 
-def _unpacked(source: Path, limit_bytes: int, progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    """The plain bytes in pieces; the last one comes only after every checksum held."""
+def _unpacked(source: Path, limit_bytes: int) -> Generator[tuple[bytes, int], None, None]:
+    """The plain bytes in pieces, each with how much was read; it ends only after every checksum held."""
     opener, damage = _gzip()
     position = 0
     try:
@@ -88,9 +135,7 @@ def _unpacked(source: Path, limit_bytes: int, progress: Callable[[int], None] | 
                 position = packed.tell()
                 if size_bytes > allowed:
                     raise BadArchive(f"{source}: unpacks to more than {allowed} bytes, at offset {position}")
-                if progress:
-                    progress(position)
-                yield chunk
+                yield chunk, position
     except damage as error:
         raise BadArchive(f"{source}: gzip damaged behind offset {position}: {error}") from error
     except OSError as error:

@@ -23,12 +23,16 @@ from g3m.core.errors import BadArchive, StorageError
 from g3m.core.members import MEMBER_LIMIT_BYTES, Member, refuse_name
 
 _CHUNK_BYTES = 256 * 2**10
-_LOCAL = struct.Struct("<4s5H3L2H")
+_LOCAL = struct.Struct("<4s2x2H4x3L2H")
+"""Signature, flags, method, crc32, two sizes, lengths of name and extra field; 30 bytes."""
+
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 _METHODS = {"zip-stored": 0, "zip-deflated": 8}
 _ENCRYPTED = 0x0001
 _DESCRIPTOR = 0x0008
 """Sizes and checksum stand behind the data; the local header need not say them."""
+
+_UNSET = (0, 0xFFFFFFFF)
 
 _USUAL_EXTRA_BYTES = 64
 """Room for the extra fields that zip programs write (times and owner: 28, zip64: 20)."""
@@ -75,8 +79,13 @@ class MemberReader:
 
     def read(self, member: Member) -> bytes:
         """The whole member; its size, and its crc32 if it has one, are checked."""
+        return bytes(self.view(member))
+
+    def view(self, member: Member) -> bytes | memoryview:
+        """As `read`, without a copy of what lies in the archive as it is: for large members."""
         if member.size_bytes > MEMBER_LIMIT_BYTES:
             raise self._bad(member, f"{member.size_bytes} bytes are too many")
+        data: bytes | memoryview
         if member.method in _METHODS:
             data = self._read_zip(member)
         elif member.method == "file":
@@ -107,7 +116,7 @@ class MemberReader:
         head = self._pread(self._source, wanted, member.offset)
         return member.offset + self._data_start(head, member)
 
-    def _read_zip(self, member: Member) -> bytes:
+    def _read_zip(self, member: Member) -> bytes | memoryview:
         # One read for header, name, extra field and data: the header's lengths are guessed.
         wanted = _LOCAL.size + _name_room(member) + _USUAL_EXTRA_BYTES + member.stored_bytes
         block = self._pread(self._source, wanted, member.offset)
@@ -119,7 +128,7 @@ class MemberReader:
         if member.method == "zip-stored":
             if member.stored_bytes != member.size_bytes:
                 raise self._bad(member, "it is stored, but has two sizes")
-            return block[start:end]
+            return memoryview(block)[start:end]
         inflater = self._zlib.decompressobj(_RAW_DEFLATE)
         try:
             # One byte more than promised: enough to see that there is more, or that it has ended.
@@ -135,20 +144,20 @@ class MemberReader:
         if len(head) < _LOCAL.size:
             raise self._bad(member, "the file ends within its local header")
         fields = _LOCAL.unpack_from(head)
-        signature, _, flags, method, _, _, *numbers, name_bytes, extra_bytes = fields
+        signature, flags, method, crc32, stored, size, name_bytes, extra_bytes = fields
         if signature != _LOCAL_SIGNATURE:
             raise self._bad(member, "no local header there")
         if method != _METHODS[member.method] or flags & _ENCRYPTED:
             raise self._bad(member, "its local header speaks of another method")
         # Which of the two encodings a name has is a flag that some programs set in one place only.
         name = head[_LOCAL.size : _LOCAL.size + name_bytes]
-        if name not in (member.name.encode(), member.name.encode("cp437", "replace")):
+        if name != member.name.encode() and name != member.name.encode("cp437", "replace"):
             raise self._bad(member, f"its local header has another name: {name!r}")
-        listed = (member.crc32, member.stored_bytes, member.size_bytes)
         # 0 and the zip64 mark are how a header says that the number stands elsewhere.
-        unset = (0, 0xFFFFFFFF)
-        if not flags & _DESCRIPTOR and any(
-            number not in (known, *unset) for number, known in zip(numbers, listed, strict=True)
+        if not flags & _DESCRIPTOR and not (
+            crc32 in (member.crc32, *_UNSET)
+            and stored in (member.stored_bytes, *_UNSET)
+            and size in (member.size_bytes, *_UNSET)
         ):
             raise self._bad(member, "its local header has another size or checksum")
         return int(_LOCAL.size + name_bytes + extra_bytes)

@@ -1,26 +1,25 @@
 """Writing shards: samples one after the other into a deterministic tar.
 
-Here: one file, its buffer, its digest and its errors. What a header looks like is in core/shard.py;
-which samples go into which shard, and publishing a finished one by rename, is for the steps.
+Here: what makes samples one archive. What a header looks like is in core/shard.py, how a file is written is
+in adapters/output.py; which samples go into which shard, and publishing it by rename, is for the steps.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import final
 
-from g3m.core.errors import storage_error
-from g3m.core.members import refuse_name
+from g3m.adapters.output import Output
 from g3m.core.shard import Entry, Field, ShardSummary, end_of_archive, padding, ustar_header
 
 _WRITE_BYTES = 2**20
-_KEY = re.compile(r"[!-~]{1,80}")
+
+# Printable ASCII without dot, slash and backslash, and not like a drive: what our own strict reader would
+# refuse must not be written.
+_KEY = re.compile(r"(?![A-Za-z]:)[!-\-0-\[\]-~]{1,80}")
 _EXTENSION = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
 
 
@@ -36,17 +35,13 @@ class ShardWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._keys: set[str] = set()
-        self._buffer = bytearray()
-        self._digest = hashlib.sha256()
+        self._extensions: set[tuple[str, ...]] = set()
+        self._pieces: list[bytes | memoryview] = []
+        self._waiting_bytes = 0
         self._position = 0
-        self._finished = False
+        self._given_up = False
         self._summary: ShardSummary | None = None
-        try:
-            # O_EXCL: two runs that make the same shard must not write into one file.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = os.open(path, flags, 0o644)
-        except OSError as error:
-            raise storage_error(error, path) from error
+        self._output = Output(path, digest=True)
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -59,7 +54,7 @@ class ShardWriter:
     ) -> None:
         if kind is not None:
             self.abort()
-        elif not self._finished:
+        elif not self._given_up:
             self.close()
 
     @property
@@ -67,84 +62,79 @@ class ShardWriter:
         """How many samples have been added."""
         return len(self._keys)
 
-    def add(self, key: str, parts: Sequence[tuple[str, bytes]]) -> Entry:
+    def add(self, key: str, parts: Sequence[tuple[str, bytes | memoryview]]) -> Entry:
         """Append a sample: its key, and the extension and content of each of its files.
 
-        Raises ValueError, with nothing written, for a key that is not 1 to 80 printable ASCII
-        characters without dot, slash and backslash, for a key or an extension given twice, and for
-        a sample without files; NoSpace, NotWritable or StorageError if the disk refuses.
+        The contents must stay as they are until the shard is closed. Raises ValueError, with nothing written,
+        for a key that is not 1 to 80 printable ASCII characters without dot, slash and backslash, for a key
+        or an extension given twice, and for a sample without files; NoSpace, NotWritable or StorageError if
+        the disk refuses.
         """
-        self._check(key, parts)
+        self._check(key, tuple(extension for extension, _ in parts))
         headers = [ustar_header(f"{key}.{extension}", len(data)) for extension, data in parts]
         self._keys.add(key)
         fields = []
+        start = position = self._position
         for (extension, data), header in zip(parts, headers, strict=True):
-            self._append(header)
-            fields.append(Field(extension, self._position, len(data)))
-            self._append(data)
-            self._append(padding(len(data)))
+            size_bytes = len(data)
+            filling = padding(size_bytes)
+            self._pieces += (header, data, filling)
+            position += len(header)
+            fields.append(Field(extension, position, size_bytes))
+            position += size_bytes + len(filling)
+        self._position = position
+        self._waiting_bytes += position - start
+        if self._waiting_bytes >= _WRITE_BYTES:
+            self._flush()
         return Entry(key, tuple(fields))
 
-    def _check(self, key: str, parts: Sequence[tuple[str, bytes]]) -> None:
-        if self._finished:
+    def _check(self, key: str, extensions: tuple[str, ...]) -> None:
+        if self._given_up or self._summary:
             raise ValueError(f"{self.path}: the shard is finished")
-        # refuse_name: what our own strict reader would refuse must not be written.
-        if not _KEY.fullmatch(key) or "." in key or "/" in key or refuse_name(key):
+        if not _KEY.fullmatch(key):
             raise ValueError(f"{self.path}: not a key: {key!r}")
         if key in self._keys:
             raise ValueError(f"{self.path}: the key is there already: {key!r}")
-        extensions = [extension for extension, _ in parts]
+        if extensions in self._extensions:
+            return
         if not extensions or len(set(extensions)) != len(extensions):
-            raise ValueError(f"{self.path}: {key}: not one file for each extension: {extensions}")
+            raise ValueError(f"{self.path}: {key}: not one file for each extension: {list(extensions)}")
         for extension in extensions:
             if not _EXTENSION.fullmatch(extension):
                 raise ValueError(f"{self.path}: {key}: not an extension: {extension!r}")
+        self._extensions.add(extensions)
 
     def close(self) -> ShardSummary:
         """End the archive, put it on the disk and say what it holds; again, the same answer."""
         if self._summary:
             return self._summary
-        if self._finished:
+        if self._given_up:
             raise ValueError(f"{self.path}: the shard was given up")
-        self._append(end_of_archive(self._position))
+        end = end_of_archive(self._position)
+        self._pieces.append(end)
+        self._position += len(end)
         self._flush()
         try:
-            os.fsync(self._file)
-            file, self._file = self._file, -1
-            os.close(file)
-        except OSError as error:
-            # After a failed fsync the bytes may be gone, and a second one would only hide it.
-            self.abort()
-            raise storage_error(error, self.path) from error
-        self._finished = True
-        self._summary = ShardSummary(self.path.name, self.samples, self._position, self._digest.hexdigest())
+            digest = self._output.close()
+        except BaseException:
+            self._given_up = True
+            raise
+        self._summary = ShardSummary(self.path.name, self.samples, self._position, digest)
         return self._summary
 
     def abort(self) -> None:
         """Give the shard up and remove its file; nothing happens if it is finished."""
-        if self._finished:
-            return
-        self._finished = True
-        if self._file >= 0:
-            with suppress(OSError):
-                os.close(self._file)
-        with suppress(OSError):
-            self.path.unlink()
-
-    def _append(self, data: bytes) -> None:
-        self._buffer += data
-        self._position += len(data)
-        if len(self._buffer) >= _WRITE_BYTES:
-            self._flush()
+        if not self._given_up and not self._summary:
+            self._given_up = True
+            self._output.abort()
 
     def _flush(self) -> None:
-        self._digest.update(self._buffer)
+        # One piece, because the digest of many small ones would ask for the interpreter's lock at each.
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting_bytes = 0
         try:
-            with memoryview(self._buffer) as rest:
-                done = 0
-                while done < len(rest):
-                    done += os.write(self._file, rest[done:])
-        except OSError as error:
-            self.abort()
-            raise storage_error(error, self.path) from error
-        self._buffer.clear()
+            self._output.write(data)
+        except BaseException:
+            self._given_up = True
+            raise

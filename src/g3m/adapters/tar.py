@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -52,21 +52,29 @@ _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _RECORD_LENGTH = re.compile(rb"([1-9][0-9]{0,4}) ")
 
 
-def list_tar(path: Path, *, offset: int = 0, size_bytes: int | None = None) -> Iterator[Member | Refusal]:
+Reach = Callable[[int], int]
+"""Makes a file that is still being written as long as that, if it will be; returns how long it is now."""
+
+
+def list_tar(
+    path: Path, *, offset: int = 0, size_bytes: int | None = None, reach: Reach | None = None
+) -> Iterator[Member | Refusal]:
     """List the files of the tar at `offset` of a file, in archive order, refused ones with reason.
 
-    `size_bytes` is the length of the tar, None: to the end of the file. `Member.offset` counts from
-    the start of the file. Directories are left out silently. Raises StorageError if the file cannot
-    be read, BadArchive for anything but a whole, unambiguous tar; members before the fault have
-    been yielded by then, so nothing may be made final before the iteration ends.
+    `size_bytes` is the length of the tar, None: to the end of the file; with `reach` the file may grow
+    meanwhile. `Member.offset` counts from the start of the file. Directories are left out silently. Raises
+    StorageError if the file cannot be read, BadArchive for anything but a whole, unambiguous tar; members
+    before the fault have been yielded by then, so nothing may be made final before the iteration ends.
     """
     try:
         with path.open("rb", buffering=0) as file:
-            file_bytes = os.fstat(file.fileno()).st_size
-            end = file_bytes if size_bytes is None else offset + size_bytes
-            if not 0 <= offset <= end <= file_bytes:
-                raise BadArchive(f"{path}: no {size_bytes} bytes at offset {offset}")
-            yield from _Listing(_Window(path, file.fileno(), offset, end)).members()
+            if reach is None:
+                file_bytes = os.fstat(file.fileno()).st_size
+                end = file_bytes if size_bytes is None else offset + size_bytes
+                if not 0 <= offset <= end <= file_bytes:
+                    raise BadArchive(f"{path}: no {size_bytes} bytes at offset {offset}")
+                reach = lambda _: end  # noqa: E731
+            yield from _Listing(_Window(path, file.fileno(), offset, reach)).members()
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -74,30 +82,43 @@ def list_tar(path: Path, *, offset: int = 0, size_bytes: int | None = None) -> I
 class _Window:
     """Reads a range of a file forwards, little where data is skipped and much where it is not."""
 
-    def __init__(self, path: Path, descriptor: int, start: int, end: int) -> None:
-        self.start, self.end = start, end
-        self._path, self._descriptor = path, descriptor
+    def __init__(self, path: Path, descriptor: int, start: int, reach: Reach) -> None:
+        self.start = start
+        self._path, self._descriptor, self._reach = path, descriptor, reach
+        self._end = start
         self._buffer = b""
         self._buffer_start = start
 
+    def holds(self, position: int) -> bool:
+        """Whether the archive goes on to that position at least."""
+        if position > self._end:
+            self._end = self._reach(position)
+        return position <= self._end
+
     def read(self, position: int, size_bytes: int, what: str) -> bytes:
         """Exactly `size_bytes` at `position`; BadArchive if the archive ends before."""
-        if position + size_bytes > self.end:
+        if not self.holds(position + size_bytes):
             raise self.bad(position, f"the archive ends where {what} should be")
         low = position - self._buffer_start
         if low < 0 or low + size_bytes > len(self._buffer):
             # Close to what was read last: members are small, so a large read holds many headers.
             # Far from it: a few blocks, enough for the small files that stand beside an image.
             close = low - len(self._buffer) < _NEAR_BYTES
-            wanted = min(max(size_bytes, _NEAR_BYTES if close else _FAR_BYTES), self.end - position)
+            wanted = max(size_bytes, _NEAR_BYTES if close else _FAR_BYTES)
             low, self._buffer, self._buffer_start = 0, b"", position
-            while len(self._buffer) < wanted:  # more than once only if the system gives less
+            while len(self._buffer) < size_bytes:  # more than once only if the system gives less
                 at = position + len(self._buffer)
                 chunk = os.pread(self._descriptor, wanted - len(self._buffer), at)
                 if not chunk:
                     raise self.bad(at, "the file became shorter")
                 self._buffer += chunk
         return self._buffer[low : low + size_bytes]
+
+    def rest(self, position: int) -> bytes:
+        """Some of what follows a position, or nothing if nothing does."""
+        self.holds(position + _TAIL_BYTES)
+        size_bytes = min(_TAIL_BYTES, self._end - position)
+        return self.read(position, size_bytes, "zeros") if size_bytes else b""
 
     def bad(self, position: int, what: str) -> BadArchive:
         """The error for a fault at an offset of the file."""
@@ -136,7 +157,7 @@ class _Listing:
                 header = self._extended(header)
                 found = self._member(header)
             position = header.data_offset + header.size_bytes + -header.size_bytes % BLOCK_BYTES
-            if position > window.end:
+            if not window.holds(position):
                 raise window.bad(header.position, f"a member of {header.size_bytes} bytes is cut")
             if found:
                 count += 1
@@ -153,8 +174,7 @@ class _Listing:
         if window.read(position + BLOCK_BYTES, BLOCK_BYTES, "the second zero block") != _ZEROS:
             raise window.bad(position, "one zero block where a header or two zero blocks should be")
         position += 2 * BLOCK_BYTES
-        while position < window.end:
-            tail = window.read(position, min(_TAIL_BYTES, window.end - position), "zeros")
+        while tail := window.rest(position):
             other = tail.lstrip(b"\0")
             if other:
                 raise window.bad(position + len(tail) - len(other), "bytes behind the end")

@@ -3,21 +3,37 @@
 Here: which members a zip holds and where they lie. Reading them is for adapters/members.py, which
 also compares each local header with what is listed here; nothing is ever extracted to disk.
 
-Python's zipfile parses the directory. What it tolerates and this module does not: bytes in front
-of the archive, a second end record, entries that share bytes, directories that do not end where
-the end record begins. Each of these lets two programs see two different archives in one file.
+The directory is gone through twice, in pieces: once for what concerns the archive as a whole, once for the
+members. So an archive of millions needs little memory, and nothing is believed before all was seen. What is
+an error here and not in Python's zipfile: bytes in front of the archive, a second end record, entries that
+share bytes or do not fill the directory, directories that do not end where the end record begins. Each of
+these lets two programs see two different archives in one file.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
-import zipfile
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from g3m.core.directory import (
+    DEFLATED,
+    ENCRYPTED,
+    END64_BYTES,
+    ENTRY_LIMIT_BYTES,
+    PATCHED,
+    STORED,
+    TAIL_LIMIT_BYTES,
+    End,
+    Entry,
+    find_end,
+    read_end,
+    read_entry,
+)
 from g3m.core.errors import BadArchive, StorageError
 from g3m.core.members import (
     MEMBER_COUNT_LIMIT,
@@ -32,23 +48,20 @@ RATIO_LIMIT = 1000
 RATIO_FLOOR_BYTES = 2**20
 """Below this size a member may shrink as well as it likes: a blank picture does."""
 
-_END = struct.Struct("<4s4H2LH")
-_END_SIGNATURE = b"PK\x05\x06"
-_COMMENT_LIMIT_BYTES = 2**16 - 1
-_LOCATOR64 = struct.Struct("<4sLQL")
-_LOCATOR64_SIGNATURE = b"PK\x06\x07"
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_END64_SIGNATURE = b"PK\x06\x06"
-_LOCAL_HEADER_BYTES = 30
-_CENTRAL_HEADER_BYTES = 46
+_READ_BYTES = 2**20
+_LEAST_ENTRY_BYTES = 46
+_METHODS: dict[int, Method] = {STORED: "zip-stored", DEFLATED: "zip-deflated"}
 
-_METHODS: dict[int, Method] = {
-    zipfile.ZIP_STORED: "zip-stored",
-    zipfile.ZIP_DEFLATED: "zip-deflated",
-}
-_ENCRYPTED = 0x0001 | 0x0040 | 0x2000
-_PATCHED = 0x0020
-_UTF8 = 0x0800
+
+class _Archive(NamedTuple):
+    """An open zip, and where its central directory lies."""
+
+    path: Path
+    file: BinaryIO
+    end: End
+
+    def bad(self, what: str) -> BadArchive:
+        return BadArchive(f"{self.path}: {what}")
 
 
 def list_zip(path: Path) -> Iterator[Member | Refusal]:
@@ -57,167 +70,156 @@ def list_zip(path: Path) -> Iterator[Member | Refusal]:
     `Member.offset` is that of the local header. Raises BadArchive if the archive as a whole cannot
     be trusted, StorageError if it cannot be read. Directories are left out silently.
     """
-    entries = _entries(path)
+    try:
+        with path.open("rb") as file:
+            survey = _Survey(_Archive(path, file, _find_directory(path, file)))
+            yield from _members(survey.in_order(), survey.shared)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def directory_offset(path: Path) -> int:
+    """Where the central directory begins; only the end of the file is read for it."""
+    try:
+        with path.open("rb") as file:
+            return _find_directory(path, file).offset
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _find_directory(path: Path, file: BinaryIO) -> End:
+    """Where the central directory lies, by the end record, which must say it in one way."""
+    try:
+        size_bytes = file.seek(0, os.SEEK_END)
+        tail_start = max(0, size_bytes - TAIL_LIMIT_BYTES - END64_BYTES)
+        file.seek(tail_start)
+        tail = file.read(size_bytes - tail_start)
+        at = find_end(tail[-TAIL_LIMIT_BYTES:]) + max(0, len(tail) - TAIL_LIMIT_BYTES)
+        end = read_end(tail[at:], tail[max(0, at - END64_BYTES) : at], tail_start + at)
+        if end.entries > MEMBER_COUNT_LIMIT or end.entries * _LEAST_ENTRY_BYTES > end.size_bytes:
+            raise ValueError(f"{end.entries} members announced at offset {tail_start + at}: too many")
+    except ValueError as error:
+        raise BadArchive(f"{path}: {error}") from error
+    return end
+
+
+def _members(entries: Iterable[Entry], shared: frozenset[int]) -> Iterator[Member | Refusal]:
+    """What the entries announce; only names whose hash is among `shared` can be there twice."""
     seen: set[str] = set()
     for entry in entries:
-        name = _name(entry)
-        if name.endswith("/") and entry.file_size == 0:
+        name = entry.name
+        if name.endswith("/") and entry.size_bytes == 0:
             continue
-        twin = name.removeprefix("./")
-        refused = ("duplicate", "") if twin in seen else _refusal(entry, name)
-        seen.add(twin)
+        refused = _refusal(entry, name)
+        if shared and hash(twin := name.removeprefix("./")) in shared:
+            if twin in seen:
+                refused = ("duplicate", "")
+            seen.add(twin)
         if refused:
             yield Refusal(name, *refused)
         else:
-            yield Member(
-                name=name,
-                method=_METHODS[entry.compress_type],
-                offset=entry.header_offset,
-                size_bytes=entry.file_size,
-                stored_bytes=entry.compress_size,
-                crc32=entry.CRC,
-            )
+            method = _METHODS[entry.method]
+            yield Member(name, method, entry.offset, entry.size_bytes, entry.stored_bytes, entry.crc32)
 
 
-def _name(entry: zipfile.ZipInfo) -> str:
-    # zipfile cuts `filename` at a NUL and, from 3.12 on, replaces it by a name from the extra
-    # field; `orig_filename` is what the directory says, in every version.
-    name = entry.orig_filename
-    if entry.flag_bits & _UTF8:
-        return name
-    try:
-        # Unix programs write UTF-8 without the flag for it; code page 437 looks like that only
-        # for rows of letters and box drawings that nobody gives a file as its name.
-        return name.encode("cp437").decode("utf-8")
-    except UnicodeDecodeError:
-        return name
-
-
-def _refusal(entry: zipfile.ZipInfo, name: str) -> tuple[str, str] | None:
+def _refusal(entry: Entry, name: str) -> tuple[str, str] | None:
     """Why one entry is not used, as reason and detail."""
-    mode = entry.external_attr >> 16
     if unsafe := refuse_name(name):
         return unsafe, ""
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG) or name.endswith("/"):
-        return "not_a_file", f"mode {mode:o}"
-    return _unreadable(entry)
-
-
-def _unreadable(entry: zipfile.ZipInfo) -> tuple[str, str] | None:
-    """Why the bytes of an entry are not read."""
-    if entry.flag_bits & _ENCRYPTED:
+    if stat.S_IFMT(entry.mode) not in (0, stat.S_IFREG) or name.endswith("/"):
+        return "not_a_file", f"mode {entry.mode:o}"
+    if entry.flags & ENCRYPTED:
         return "encrypted", ""
-    if entry.compress_type not in _METHODS or entry.flag_bits & _PATCHED:
-        return "unsupported_method", f"method {entry.compress_type}"
-    if max(entry.file_size, entry.compress_size) > MEMBER_LIMIT_BYTES:
-        return "too_large", f"{entry.file_size} bytes"
-    if entry.file_size > max(RATIO_FLOOR_BYTES, RATIO_LIMIT * entry.compress_size):
-        return "ratio", f"{entry.compress_size} bytes claim to be {entry.file_size}"
+    if entry.method not in _METHODS or entry.flags & PATCHED:
+        return "unsupported_method", f"method {entry.method}"
+    if max(entry.size_bytes, entry.stored_bytes) > MEMBER_LIMIT_BYTES:
+        return "too_large", f"{entry.size_bytes} bytes"
+    if entry.size_bytes > max(RATIO_FLOOR_BYTES, RATIO_LIMIT * entry.stored_bytes):
+        return "ratio", f"{entry.stored_bytes} bytes claim to be {entry.size_bytes}"
     return None
 
 
-def _entries(path: Path) -> list[zipfile.ZipInfo]:
-    """The entries of the directory by offset, after every check that concerns the whole archive."""
-    try:
-        with path.open("rb") as file:
-            directory_offset, count = _end_record(path, file)
-            with zipfile.ZipFile(file) as archive:
-                entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise BadArchive(f"{path}: the central directory cannot be read: {error}") from error
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(entries) != count:
-        raise BadArchive(f"{path}: {count} members announced, {len(entries)} listed")
-    entries.sort(key=lambda entry: entry.header_offset)
-    _check_places(path, entries, directory_offset)
-    return entries
+class _Survey:
+    """Goes through a whole directory, checks what concerns the archive as a whole, and keeps next to nothing.
+
+    `shared` are the hashes that two names have in common.
+    """
+
+    def __init__(self, archive: _Archive) -> None:
+        self._archive = archive
+        self._ordered = True
+        # Eight bytes a name, in heaps by the last byte, so that each is small when it is looked through.
+        heaps = [array("q") for _ in range(256)]
+        directory_offset = archive.end.offset
+        lowest, furthest = directory_offset, (0, "")
+        last_offset, end, last = 0, 0, ""
+        for entry in _entries(archive):
+            number = hash(entry.name.removeprefix("./"))
+            heaps[number & 0xFF].append(number)
+            self._check_sizes(entry)
+            if entry.offset < last_offset:
+                self._ordered = False
+            elif self._ordered and entry.offset < end:
+                raise self._overlap(last, entry)
+            last_offset, end, last = entry.offset, entry.end, entry.name
+            lowest = min(lowest, last_offset)
+            if end > furthest[0]:
+                furthest = (end, last)
+        if lowest != 0:
+            raise archive.bad("other bytes in front of the archive, at offset 0")
+        if furthest[0] > directory_offset:
+            what = f"member {furthest[1]!r} overlaps the central directory at offset {directory_offset}"
+            raise archive.bad(what)
+        self.shared = frozenset(number for heap in heaps for number in _repeated(heap))
+
+    def in_order(self) -> Iterable[Entry]:
+        """The entries in the order of the bytes; few archives list them in another."""
+        if self._ordered:
+            return _entries(self._archive)
+        entries = sorted(_entries(self._archive), key=lambda entry: entry.offset)
+        for before, entry in pairwise(entries):
+            if entry.offset < before.end:
+                raise self._overlap(before.name, entry)
+        return entries
+
+    def _check_sizes(self, entry: Entry) -> None:
+        plain = entry.method == STORED and not entry.flags & ENCRYPTED
+        if plain and entry.size_bytes != entry.stored_bytes:
+            raise self._archive.bad(
+                f"member {entry.name!r} at offset {entry.offset} is stored with two sizes"
+            )
+
+    def _overlap(self, last: str, entry: Entry) -> BadArchive:
+        return self._archive.bad(f"members {last!r} and {entry.name!r} overlap at offset {entry.offset}")
 
 
-def _check_places(path: Path, entries: list[zipfile.ZipInfo], directory_offset: int) -> None:
-    """No bytes before the first entry, none shared by two, none shared with the directory."""
-    if (entries[0].header_offset if entries else directory_offset) != 0:
-        raise BadArchive(f"{path}: other bytes in front of the archive, at offset 0")
-    end, last = 0, ""
-    for entry in entries:
-        name, start = entry.orig_filename, entry.header_offset
-        if start < end:
-            raise BadArchive(f"{path}: members {last!r} and {name!r} overlap at offset {start}")
-        plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & _ENCRYPTED
-        if plain and entry.file_size != entry.compress_size:
-            raise BadArchive(f"{path}: member {name!r} at offset {start} is stored with two sizes")
-        raw_name = name.encode("utf-8" if entry.flag_bits & _UTF8 else "cp437")
-        # The least that it can take: the local header's extra field is not known here.
-        end, last = start + _LOCAL_HEADER_BYTES + len(raw_name) + entry.compress_size, name
-    if end > directory_offset:
-        raise BadArchive(
-            f"{path}: member {last!r} overlaps the central directory at offset {directory_offset}"
-        )
+def _repeated(heap: array[int]) -> Iterator[int]:
+    """The numbers that are in a heap more than once."""
+    if len(set(heap)) != len(heap):
+        once: set[int] = set()
+        for number in heap:
+            if number in once:
+                yield number
+            once.add(number)
 
 
-def _end_record(path: Path, file: BinaryIO) -> tuple[int, int]:
-    """Where the central directory begins and how many entries it announces."""
-    size_bytes = file.seek(0, os.SEEK_END)
-    tail_start = max(0, size_bytes - _END.size - _COMMENT_LIMIT_BYTES)
-    file.seek(tail_start)
-    position = tail_start + _find_end(path, file.read(size_bytes - tail_start))
-    file.seek(position)
-    _, disk, first_disk, here, *numbers, _ = _END.unpack(file.read(_END.size))
-    if disk != 0 or first_disk != 0 or here != numbers[0]:
-        raise BadArchive(f"{path}: one part of an archive in several files, at offset {position}")
-    if position >= _LOCATOR64.size + _END64.size:
-        file.seek(position - _LOCATOR64.size - _END64.size)
-        zip64 = file.read(_END64.size + _LOCATOR64.size)
-        if zip64.startswith(_LOCATOR64_SIGNATURE, _END64.size):
-            position -= len(zip64)
-            numbers = _end64(path, position, zip64, numbers)
-    count, directory_bytes, directory_offset = numbers
-    if directory_offset + directory_bytes != position:
-        raise BadArchive(
-            f"{path}: the central directory should end at offset"
-            f" {directory_offset + directory_bytes}, the end record is at {position}:"
-            " other bytes in front of the archive or within it, or a part is missing"
-        )
-    if count > MEMBER_COUNT_LIMIT or count * _CENTRAL_HEADER_BYTES > directory_bytes:
-        raise BadArchive(f"{path}: {count} members announced at offset {position}: too many")
-    return directory_offset, count
-
-
-def _find_end(path: Path, tail: bytes) -> int:
-    """Where the end record begins in the last bytes of a file; there must be exactly one."""
-    found = []
-    at = tail.find(_END_SIGNATURE)
-    while at >= 0:
-        # A record counts if its comment ends with the file; the signature alone may be chance.
-        comment_bytes = int.from_bytes(tail[at + _END.size - 2 : at + _END.size], "little")
-        if at + _END.size + comment_bytes == len(tail):
-            found.append(at)
-        at = tail.find(_END_SIGNATURE, at + 1)
-    if not found:
-        raise BadArchive(f"{path}: no end record: the zip is cut, or other bytes follow it")
-    # zipfile takes the last signature, whether its comment fits or not.
-    if len(found) > 1 or tail.rfind(_END_SIGNATURE) != found[0]:
-        raise BadArchive(f"{path}: more than one end record")
-    return found[0]
-
-
-def _end64(path: Path, position: int, zip64: bytes, stated: list[int]) -> list[int]:
-    """The same three numbers from the zip64 end record, which the plain one must not contradict."""
-    signature, record_bytes, _, _, disk, first_disk, here, *numbers = _END64.unpack_from(zip64)
-    _, locator_disk, located, disks = _LOCATOR64.unpack_from(zip64, _END64.size)
-    sound = (
-        signature == _END64_SIGNATURE
-        # 12: the signature and this field itself are not counted. A longer record would hold
-        # "extensible data", which no archive of pictures has and zipfile would not step over.
-        and record_bytes == _END64.size - 12
-        and (disk, first_disk, locator_disk) == (0, 0, 0)
-        and disks <= 1
-        and located == position
-        and here == numbers[0]
-    )
-    if not sound:
-        raise BadArchive(f"{path}: the zip64 end record at offset {position} contradicts itself")
-    for plain, wide, unset in zip(stated, numbers, (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF), strict=True):
-        if plain not in (wide, unset):
-            raise BadArchive(f"{path}: two end records at offset {position} that differ")
-    return numbers
+def _entries(archive: _Archive) -> Iterator[Entry]:
+    """The entries as the directory has them; they must fill it, and be as many as announced."""
+    position, left = archive.end.offset, archive.end.size_bytes
+    block, at, found = b"", 0, 0
+    while left or at < len(block):
+        if left and len(block) - at < ENTRY_LIMIT_BYTES:
+            more = os.pread(archive.file.fileno(), min(left, _READ_BYTES), position)
+            if not more:
+                raise archive.bad(f"the file became shorter, at offset {position}")
+            block, at, position, left = block[at:] + more, 0, position + len(more), left - len(more)
+            continue
+        found += 1
+        try:
+            entry, at = read_entry(block, at)
+        except ValueError as error:
+            what = f"the central directory cannot be read: entry {found}: {error}"
+            raise archive.bad(what) from error
+        yield entry
+    if found != archive.end.entries:
+        raise archive.bad(f"{archive.end.entries} members announced, {found} listed")

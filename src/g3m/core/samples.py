@@ -132,7 +132,7 @@ def safe_key(name: str) -> str:
 
 def clean(text: str) -> str:
     """The text with lone surrogates replaced: they cannot be written as UTF-8."""
-    return _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def readable(text: str) -> str:

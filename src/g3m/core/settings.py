@@ -63,7 +63,7 @@ OPTIONS = (
         default=0,
         flag="--jobs",
         variable="G3M_JOBS",
-        help="Shards packed at the same time; 0 means one for each core, four at most.",
+        help="Shards packed, or pictures decoded by verify, at the same time; 0: one a core, four at most.",
     ),
     Option(
         name="keep_assets",

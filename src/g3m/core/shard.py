@@ -9,7 +9,6 @@ names), so that the same samples give the same bytes everywhere.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 BLOCK_BYTES = 512
@@ -22,8 +21,13 @@ NAME_LIMIT_BYTES = 100
 SIZE_LIMIT_BYTES = 8**11
 """The size field holds 11 octal digits: 8 GiB is the first size that does not fit."""
 
-_HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12s")
+_MODE_AND_OWNER = b"0000644\0" + 2 * b"0000000\0"
+_TIME = b"00000000000\0"
 _BLANK_CHECKSUM = b" " * 8
+_REST = (b"0" + bytes(100) + b"ustar\x0000").ljust(BLOCK_BYTES - 156, b"\0")
+"""A regular file, no target of a link, the format's name; no user, group, device or prefix."""
+
+_SUM_OF_CONSTANTS = sum(_MODE_AND_OWNER) + sum(_TIME) + sum(_BLANK_CHECKSUM) + sum(_REST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +73,10 @@ def ustar_header(name: str, size_bytes: int) -> bytes:
         raise ValueError(f"not the name of a file: {name!r}")
     if not 0 <= size_bytes < SIZE_LIMIT_BYTES:
         raise ValueError(f"{name}: {size_bytes} bytes do not fit into a ustar header")
-    size = b"%011o\0" % size_bytes
-    blank = _pack(name, size, _BLANK_CHECKSUM)
-    # Six digits, a NUL and a space: the order is odd, and it is what every tar writes.
-    return _pack(name, size, b"%06o\0 " % sum(blank))
-
-
-def _pack(name: str, size: bytes, checksum: bytes) -> bytes:
-    return _HEADER.pack(
-        name.encode("ascii"),
-        b"0000644\0",  # mode
-        b"0000000\0",  # user id
-        b"0000000\0",  # group id
-        size,
-        b"00000000000\0",  # mtime
-        checksum,
-        b"0",  # a regular file
-        b"",  # target of a link
-        b"ustar\x0000",
-        b"",  # user name
-        b"",  # group name
-        b"",  # device major
-        b"",  # device minor
-        b"",  # prefix
-        b"",
-    )
+    raw, size = name.encode("ascii"), b"%011o\0" % size_bytes
+    # The checksum counts its own field as spaces. Six digits, a NUL and a space: what every tar writes.
+    checksum = b"%06o\0 " % (sum(raw) + sum(size) + _SUM_OF_CONSTANTS)
+    return b"".join((raw.ljust(NAME_LIMIT_BYTES, b"\0"), _MODE_AND_OWNER, size, _TIME, checksum, _REST))
 
 
 def padding(size_bytes: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -157,11 +158,13 @@ class _Arranger:
     def narratives(self) -> Iterator[tuple[int, Pick]]:
         """Samples of Localized Narratives: one a line, the whole line as json under parity."""
         exact = self._dataset.parity == "nxtp"
-        with self._captions() as file:
+        # Parsing needs the interpreter and inflating the archive does not: beside it, parsing costs no time.
+        with self._captions() as file, ThreadPoolExecutor(1, "g3m-captions") as beside:
             drafts = narrative_drafts(
-                _lines(file), number_repeats=not exact, caption_limit_bytes=self._limit_bytes
+                self._lines(file), number_repeats=not exact, caption_limit_bytes=self._limit_bytes
             )
-            yield from self._match(drafts, overwrite=exact, whole_record=exact)
+            parsed = beside.submit(list, drafts)
+            yield from self._match(_result(parsed), overwrite=exact, whole_record=exact)
 
     def pairs(self) -> Iterator[tuple[int, Pick]]:
         """Samples whose form is found out from the content."""
@@ -278,13 +281,18 @@ class _Arranger:
                 f"{self._rule.captions}: the digest is {wrong[1]}, the official one is {wrong[0]}"
             )
 
+    def _lines(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+        """Offset and content of each line; blank lines are passed over, a giant one is an error."""
+        offset = 0
+        while line := file.readline(LINE_LIMIT_BYTES + 1):
+            self._session.check_stop()
+            if len(line) > LINE_LIMIT_BYTES:
+                raise BadArchive(f"line at byte {offset} has more than {LINE_LIMIT_BYTES} bytes")
+            if line.strip():
+                yield offset, line.rstrip(b"\n")
+            offset += len(line)
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Offset and content of each line; blank lines are passed over, a giant one is an error."""
-    offset = 0
-    while line := file.readline(LINE_LIMIT_BYTES + 1):
-        if len(line) > LINE_LIMIT_BYTES:
-            raise BadArchive(f"line at byte {offset} has more than {LINE_LIMIT_BYTES} bytes")
-        if line.strip():
-            yield offset, line.rstrip(b"\n")
-        offset += len(line)
+
+def _result(parsed: Future[list[Draft]]) -> Iterator[Draft]:
+    """What was parsed beside, waited for only when it is wanted."""
+    yield from parsed.result()
