@@ -33,8 +33,11 @@ check: $(VENV)/checked
 
 bench: $(VENV)/tested .cache/bench/installed
 	$(BIN)/python bench/pack.py
+	$(BIN)/python bench/verify.py
+	$(BIN)/python bench/resize.py
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/fetch.py
+	$(BIN)/python bench/stream.py
 
 # What bench/fetch.py compares with, beside the aria2, curl, wget, nginx and openssl of the system.
 .cache/bench/installed: bench/peers.txt $(VENV)/created

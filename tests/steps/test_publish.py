@@ -104,16 +104,16 @@ def test_the_index_reads_every_sample(made: Made) -> None:
 
 
 def test_the_card_says_what_a_person_should_know(made: Made) -> None:
-    """Counts, licence, what was left out with its meaning, and a block to cite."""
+    """Counts, licence, what was left out with its meaning; no empty block to cite."""
     card = (made.folder / "README.md").read_text(encoding="utf-8")
     for words in (
         "# a dataset of my own",
         "7 samples in 3 shards",
         "Licence: mine",
         "## Left out",
-        "## Cite",
     ):
         assert words in card
+    assert "## Cite" not in card, "the recipe has nothing to cite"
     for reason in ("missing_image", "not_an_image"):
         assert f"- {reason}: 1 ({REASONS[reason]})" in card
     assert "Nothing was left out" not in card

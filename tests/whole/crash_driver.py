@@ -69,6 +69,13 @@ def repair(job: dict[str, Any], root: Path) -> None:
         raise RuntimeError(str(report.findings))
 
 
+def pack(job: dict[str, Any], root: Path) -> None:
+    """Pack ready shards anew into the root."""
+    from g3m.runners.pack import pack
+
+    pack(job["source"], root, **job["options"])
+
+
 def in_child(
     work: Callable[[dict[str, Any], Path], None], job: dict[str, Any], root: Path, fuse: Fuse
 ) -> int:
@@ -90,6 +97,7 @@ def main() -> None:
     """Do the job on stdin."""
     import g3m.adapters.parts
     import g3m.core.samples
+    import g3m.runners.pack
     import g3m.runners.run  # before the forks
 
     job: dict[str, Any] = json.load(sys.stdin)
@@ -98,7 +106,7 @@ def main() -> None:
     g3m.adapters.parts.LEAST_FLUSH_BYTES = g3m.adapters.parts.MOST_FLUSH_BYTES = job["flush_bytes"]
     g3m.adapters.parts.FLUSH_S = g3m.adapters.parts.LEAST_FLUSH_S = 0.0
     root, begin = Path(job["root"]), Path(job["begin"]) if job["begin"] else None
-    work = {"get": get, "repair": repair}[job["work"]]
+    work = {"get": get, "repair": repair, "pack": pack}[job["work"]]
     fuse = Fuse(str(root))
     sys.addaudithook(fuse.see)
 

@@ -98,10 +98,14 @@ def test_a_stray_tar_is_named(root: Path, open_session: Opener) -> None:
 
 
 def test_a_picture_that_does_not_decode_is_named_by_deep_alone(tmp_path: Path) -> None:
-    """A JPEG with a header and no picture is packed as it came; only `deep` says so, and repair leaves it."""
+    """A cut JPEG is packed as it came; only `deep` says that it does not decode, and repair leaves it.
+
+    One whose header cannot be read was known, and listed, when it was packed.
+    """
     folder = write_coco(tmp_path / "coco", "val2017", {number: ["a thing"] for number in (5, 6, 7)})
     names = {f"val2017/{number:012d}.jpg": tiny_jpeg(number) for number in (5, 6, 7)}
-    names["val2017/000000000006.jpg"] = b"\xff\xd8\xff\xe0 no picture \xff\xd9"
+    names["val2017/000000000006.jpg"] = tiny_jpeg(6)[:-9]
+    names["val2017/000000000007.jpg"] = b"\xff\xd8\xff\xe0 no picture \xff\xd9"
     archives = tmp_path / "archives"
     archives.mkdir()
     document = "annotations/captions_val2017.json"
@@ -118,11 +122,15 @@ def test_a_picture_that_does_not_decode_is_named_by_deep_alone(tmp_path: Path) -
     }
     get_in(["mine"], make_session(dict(options), {}), [])
     before = tree(tmp_path / "data")
-    assert verify_in([], make_session(dict(options), {}), [], deep=False, repair=False).ok
+    for structure in (False, True):
+        session = make_session(dict(options), {})
+        assert verify_in([], session, [], structure=structure, deep=False, repair=False).ok
     report = verify_in([], make_session(dict(options), {}), [], deep=True, repair=True)
-    assert [(finding.shard, finding.problem, finding.detail) for finding in report.findings] == [
-        ("00000.tar", "image", "000000000006.jpg: broken")
+    assert [(finding.shard, finding.key, finding.problem) for finding in report.findings] == [
+        ("00000.tar", "000000000006", "truncated")
     ]
+    assert report.counts == {"mine": {"truncated": 1, "no_end": 1, "broken": 1}}
+    assert (report.looked, report.decoded) == ({"mine": 3}, {"mine": 1})
     assert tree(tmp_path / "data") == before
 
 

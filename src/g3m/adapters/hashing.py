@@ -37,7 +37,7 @@ def available(algorithm: str = "sha256") -> bool:
         second = Resumable(algorithm, first.state())
         second.update(text[1000:])
         first.update(text[1000:])
-    except (OSError, AttributeError, ValueError):
+    except (ImportError, OSError, AttributeError, ValueError):
         return False
     wanted = hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
     return first.hexdigest() == second.hexdigest() == wanted

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ctypes
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
@@ -19,12 +21,19 @@ def punch(file: int, start: int, end: int) -> bool:
     """Free the whole blocks between two offsets of an open file; False if the file system cannot."""
     if end <= start:
         return True
+    fallocate = _fallocate()
+    return fallocate is not None and fallocate(file, _KEEP_SIZE | _PUNCH_HOLE, start, end - start) == 0
+
+
+@cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    """The system's call, if its C library has it."""
     try:
-        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+        found: Callable[[int, int, int, int], int] = ctypes.CDLL(None, use_errno=True).fallocate
     except (OSError, AttributeError):
-        return False
-    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return bool(fallocate(file, _KEEP_SIZE | _PUNCH_HOLE, start, end - start) == 0)
+        return None
+    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)  # type: ignore[attr-defined]
+    return found
 
 
 def can_punch(folder: Path) -> bool:

@@ -88,7 +88,7 @@ def pack(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         # A picture that is left out or changed moves all that follow: then the shard is copied.
         with suppress(Moved):
             packed, summary = yield from _fill(task, dataset, found, GrownShard(grown), session)
-            # Published last: the shard is all there is of its pictures, and a kill must not part it from them.
+            # Published last: if a kill came between, the pictures would be where nobody looks for them.
             final = shard_path(dataset, task.shard, session)
             remove(final)
             done = _write_receipt(task, dataset, summary, packed, session)
@@ -113,7 +113,7 @@ def _fill(
             source: stack.enter_context(MemberReader(source_path(where, task, assets, session)))
             for source, where in found.sources.items()
         }
-        lines = stack.enter_context(open(list_path(session, dataset.name), "rb"))
+        lines = stack.enter_context(open(list_path(session, dataset.name), "rb", buffering=2**20))
         lines.seek(task.offset_bytes)
         for number, pick in enumerate(shard_picks(lines, task.samples, found.sources)):
             session.check_stop()

@@ -268,7 +268,7 @@ def used_up(dataset: DatasetPlan, waiting: Sequence[DatasetPlan], session: Sessi
     An asset that a dataset still waits for stays, and so does all that was kept on purpose.
     """
     if session.settings.keep_assets or _kept_mark(dataset, session).exists():
-        return []
+        return leftovers(dataset, session)
     needed = {asset_id(asset) for other in waiting for asset in other.assets}
     found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in needed]
     arranged = read_arrangement(dataset, session)

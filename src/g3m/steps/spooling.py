@@ -18,6 +18,7 @@ from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
 from g3m.core.errors import BadArchive, storage_error
 from g3m.core.events import Event
+from g3m.core.plan import window_bytes
 from g3m.core.recipe import Asset
 from g3m.steps.streamed import Ahead, spool_path
 
@@ -70,7 +71,8 @@ class Spooling:
         indexed = importlib.import_module("indexed_gzip")
         size_bytes = self._asset.size_bytes or 0
         limit = max(RATIO_FLOOR_BYTES, RATIO_LIMIT * size_bytes)
-        front = _FrontFile(self._part, size_bytes, stopping)
+        window = max(window_bytes(size_bytes), self.least_window_bytes)
+        front = _FrontFile(self._part, size_bytes, window, stopping)
         piece = min(READ_BYTES, self._spacing)
         options = {"spacing": self._spacing, "readbuf_size": piece, "buffer_size": piece}
         buffer = memoryview(bytearray(self._spacing))
@@ -83,7 +85,7 @@ class Spooling:
                     if position > limit:
                         raise BadArchive(f"{self._asset.name}: unpacks to more than {limit} bytes")
                     self._checkpoint(plain, drop)
-        except (indexed.ZranError, indexed.CrcError, OSError, ValueError, EOFError) as error:
+        except (indexed.ZranError, OSError, ValueError, EOFError) as error:
             if stopping():
                 return
             raise BadArchive(f"{self._asset.name}: gzip damaged: {error}") from error
@@ -143,8 +145,8 @@ class Spooling:
 class _FrontFile(io.RawIOBase):
     """The download as a file that is read behind its front: a read waits until there is something."""
 
-    def __init__(self, part: Part, size_bytes: int, stopping: Callable[[], bool]) -> None:
-        self._part, self._size_bytes, self._stopping = part, size_bytes, stopping
+    def __init__(self, part: Part, size_bytes: int, window: int, stopping: Callable[[], bool]) -> None:
+        self._part, self._size_bytes, self._window, self._stopping = part, size_bytes, window, stopping
         self._position = 0
 
     def readable(self) -> bool:
@@ -165,10 +167,14 @@ class _FrontFile(io.RawIOBase):
         wanted = self._size_bytes - self._position if size < 0 else size
         if wanted <= 0 or self._position >= self._size_bytes:
             return b""
+        end = min(self._position + wanted, self._size_bytes)
+        if end > self._part.dropped + self._window:
+            # Nothing more comes before something is dropped, and without a point nothing can be.
+            raise BadArchive("its gzip has no place in the middle to go on from")
         # The end of what is here is not the end of the file, and must never look like it.
-        while not self._part.wait_front(min(self._position + wanted, self._size_bytes), WAIT_S):
+        while not self._part.wait_front(end, WAIT_S):
             if self._stopping():
                 raise _Stopped
-        data = self._part.read(self._position, min(self._position + wanted, self._size_bytes))
+        data = self._part.read(self._position, end)
         self._position += len(data)
         return data

@@ -39,6 +39,9 @@ FORMAT = 1
 Ahead = Callable[[int], Iterator[Event]]
 """Fetches what lies from an offset on, before everything else."""
 
+LEAST_HOLE_BYTES = 2**14
+"""A hole costs half a millisecond and frees whole blocks only: small pictures are not worth it."""
+
 GROWN = "grown"
 """The kind of source whose members lie in the growing shards, see `path_of` in steps/unfold.py."""
 
@@ -190,9 +193,9 @@ def release(dataset: DatasetPlan, task: Task, session: Session) -> None:
         lines.seek(task.offset_bytes)
         for _ in range(task.samples):
             image = Pick.from_line(lines.readline()).image
-            if image.source == source and image.member.offset not in shared:
-                start = image.member.offset
-                punch(file.fileno(), start, start + image.member.size_bytes)
+            start, size_bytes = image.member.offset, image.member.size_bytes
+            if image.source == source and size_bytes >= LEAST_HOLE_BYTES and start not in shared:
+                punch(file.fileno(), start, start + size_bytes)
 
 
 @lru_cache(maxsize=1)

@@ -72,8 +72,8 @@ _RUN: Mapping[str, Bilingual] = {
         "边下载边打包；归档不会完整地存在磁盘上",
     ),
     "packing-spooled": (
-        "inflated once to a spool of about its size, then packed from there (--stream drops the archive meanwhile)",
-        "先解压一次到大小相近的临时文件，再从中打包（--stream 会同时丢弃归档）",
+        "inflated once to a spool of about its size, and packed from there (--stream needs less room)",
+        "先解压一次到大小相近的临时文件，再从中打包（--stream 占用更少）",
     ),
     "packing-in-place": (
         "pictures are read from the zip where they lie, in the order of the shards; nothing is extracted",
