@@ -1,7 +1,7 @@
 """Writes the pages that are made from tables in the code, so that they cannot fall behind.
 
-python docs/generate.py            rewrite docs/reference/settings.md, docs/reference/errors.md and
-                                   the table of reasons in docs/datasets.md
+python docs/generate.py            rewrite docs/reference/settings.md, docs/reference/errors.md and the
+                                   tables in docs/datasets.md and docs/guides/policy.md
 python docs/generate.py --check    change nothing; exit 1 if a page is stale
 """
 
@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from g3m.core.errors import G3MError, all_errors
+from g3m.core.receipt import NOTES
 from g3m.core.samples import REASONS
 from g3m.core.settings import OPTIONS, Option
+from g3m.core.treatment import CLASSES, DECODED, DEFAULTS, FIXES, NEVER_KEPT
 
 DOCS = Path(__file__).resolve().parent
-BEGIN, END = "<!-- reasons: begin (docs/generate.py) -->", "<!-- reasons: end -->"
 
 SETTINGS_HEAD = """\
 # Settings
@@ -87,21 +88,44 @@ def _error_rows() -> Iterator[tuple[str, ...]]:
         yield kind.code, str(kind.exit_code), name, kind.advice.value, *kind.title, kind.default_hint[0]
 
 
+def with_table(page: str, name: str, made: str) -> str:
+    """The page with the table between its marks as the code has it."""
+    begin, end = f"<!-- {name}: begin (docs/generate.py) -->", f"<!-- {name}: end -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{made}\n{end}{after}"
+
+
 def datasets_page(page: str) -> str:
-    """docs/datasets.md with the table of reasons as the code has it."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    reasons = table(("reason", "meaning"), ((f"`{name}`", words) for name, words in REASONS.items()))
-    return f"{before}{BEGIN}\n\n{reasons}\n{END}{after}"
+    """docs/datasets.md with the tables of reasons and notes."""
+    for name, head, rows in (("reasons", "reason", REASONS), ("notes", "note", NOTES)):
+        made = table((head, "meaning"), ((f"`{word}`", words) for word, words in rows.items()))
+        page = with_table(page, name, made)
+    return page
+
+
+def policy_page(page: str) -> str:
+    """docs/guides/policy.md with the table of classes."""
+    head = ("class", "meaning", "default", "also", "what `fix` does")
+    return with_table(page, "classes", table(head, map(_class_row, CLASSES)))
+
+
+def _class_row(name: str) -> tuple[str, ...]:
+    default = DEFAULTS.get(name, "keep")
+    possible = ["reject", *(["fix"] if name in FIXES else []), *([] if name in NEVER_KEPT else ["keep"])]
+    also = ", ".join(f"`{action}`" for action in possible if action != default)
+    meaning = CLASSES[name] + (" (shows only in decoding)" if name in DECODED and name != "broken" else "")
+    return f"`{name}`", meaning, f"`{default}`", also, FIXES.get(name, "")
 
 
 def main() -> int:
     """Write the pages, or with --check say which are stale."""
-    datasets = DOCS / "datasets.md"
+    datasets, policy = DOCS / "datasets.md", DOCS / "guides" / "policy.md"
     pages = {
         DOCS / "reference" / "settings.md": settings_page(),
         DOCS / "reference" / "errors.md": errors_page(),
         datasets: datasets_page(datasets.read_text(encoding="utf-8")),
+        policy: policy_page(policy.read_text(encoding="utf-8")),
     }
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text("utf-8") != text]
     check = "--check" in sys.argv[1:]
