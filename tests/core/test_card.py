@@ -123,3 +123,13 @@ def test_ready_shards_say_how_little_was_looked_at() -> None:
     text = page(ready, notes={"rewritten_shard": 1})
     assert "only the first bytes of each picture were looked at" in text
     assert f"- rewritten_shard: 1 ({NOTES['rewritten_shard']})" in text
+
+
+def test_what_there_is_to_cite_and_where_it_lives_is_said() -> None:
+    """Homepage and citation stand there if the recipe has them, and leave no empty place if not."""
+    text = page()
+    assert "Homepage: https://a/" in text
+    assert "```bibtex\n@x\n```" in text
+    bare = page(replace(RECIPE, homepage="", citation=""))
+    assert "Homepage" not in bare
+    assert "Cite" not in bare
