@@ -24,11 +24,16 @@ DOWNLOADS = 4
 CORES_LIMIT = 4
 
 
+def jobs_of(session: Session) -> int:
+    """How many shards are packed, or pictures decoded, at the same time."""
+    return session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
+
+
 def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Iterator[Outcome]:
     """Run tasks as they become ready, until none runs and none is ready."""
     use_one_arena()
     reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    jobs = session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
+    jobs = jobs_of(session)
     with (
         ThreadPoolExecutor(DOWNLOADS, "g3m-network") as network,
         ThreadPoolExecutor(jobs, "g3m-work") as work,

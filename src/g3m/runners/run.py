@@ -16,7 +16,7 @@ from g3m.core.receipt import Manifest
 from g3m.core.settings import Layer, Settings, from_variables, merge
 from g3m.core.treatment import CLASSES, options_for
 from g3m.runners.base import Summary, drive
-from g3m.runners.local import CORES_LIMIT, run_local
+from g3m.runners.local import jobs_of, run_local
 from g3m.steps.borrow import borrow
 from g3m.steps.check import broken, check, forget, manifests, unreadable
 from g3m.steps.examine import Depth, Judge, judging
@@ -96,7 +96,7 @@ def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> 
             sink(Noted(text=text))
 
     plan = borrow(resolve(datasets, session), session, note)
-    with Guard(session.settings.jobs or os.cpu_count() or 1) as guard:
+    with Guard(jobs_of(session)) as guard:
         return drive(plan, replace(session, guard=guard), run_local, sinks)
 
 
@@ -191,7 +191,7 @@ def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink
         if not datasets:
             ledger.add(unreadable(session))
         emit(RunStarted(datasets=tuple(named), tasks=len(found), total_bytes=0))
-        with judging(depth, _jobs(session)) as judge:
+        with judging(depth, jobs_of(session)) as judge:
             for folder, body in found.items():
                 for event in _verify_one(
                     folder, body, session, None if depth == "digests" else judge, ledger
@@ -230,8 +230,3 @@ def _verify_one(
     yield TaskFinished(
         task=task, kind="verify", dataset=body.dataset, size_bytes=body.size_bytes, samples=body.samples
     )
-
-
-def _jobs(session: Session) -> int:
-    """Pictures decoded at the same time: as many as shards are packed."""
-    return session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)

@@ -23,7 +23,7 @@ from g3m.core.receipt import PlannedShard
 from g3m.core.recipe import Asset
 from g3m.steps.arrange import arrange_anew
 from g3m.steps.arrangement import list_path, read_arrangement
-from g3m.steps.streamed import GROWN, Ahead, grown_path, grown_picks
+from g3m.steps.streamed import GROWN, Ahead, grown_path, grown_picks, is_grown
 from g3m.steps.unfold import Holding
 
 TAIL_BYTES = 2**17
@@ -50,7 +50,7 @@ class Growing:
     def intact(self) -> bool:
         """Whether everything that was taken out is still there."""
         found = read_arrangement(self._dataset, self._session)
-        if found is None or GROWN not in "".join(found.sources.values()):
+        if found is None or not is_grown(found.sources):
             return False
         return all(self._path(shard.name).is_file() for shard in found.shards)
 

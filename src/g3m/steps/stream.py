@@ -13,7 +13,7 @@ can be found. Where streaming is not possible the reason is told, and the file i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event as Flag
@@ -122,7 +122,7 @@ def _stream(task: Task, dataset: DatasetPlan, asset: Asset, session: Session) ->
         with _following(eater, part) as alive:
             download.attend = lambda: _attend(download, part, max(window, eater.least_window_bytes), alive)
             yield from download.run()
-            yield from _finish(eater, alive, session)
+            _finish(eater, alive, session)
         _record(dataset, begun, eater, download.receipt(), session)
         download.remember()
     finally:
@@ -146,12 +146,11 @@ def _attend(download: Download, part: Part, window: int, alive: Callable[[], boo
     download.schedule.ceiling = part.dropped + window
 
 
-def _finish(eater: Eater, alive: Callable[[], bool], session: Session) -> Generator[Event, None, None]:
+def _finish(eater: Eater, alive: Callable[[], bool], session: Session) -> None:
     """Wait until everything is taken out."""
     while alive():
         session.wait(WAIT_S)
     eater.sync()
-    yield from ()
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def grown_shard(dataset: DatasetPlan, found: Arrangement, shard: str, session: S
 
     BadArchive, and streaming forgotten, if it should be there and is not.
     """
-    if not _is_grown(found.sources):
+    if not is_grown(found.sources):
         return None
     path = grown_path(dataset.name, shard, session)
     if not path.is_file():
@@ -151,7 +151,8 @@ def grown_shard(dataset: DatasetPlan, found: Arrangement, shard: str, session: S
     return path
 
 
-def _is_grown(sources: Mapping[str, str]) -> bool:
+def is_grown(sources: Mapping[str, str]) -> bool:
+    """Whether members of one of the sources lie in growing shards."""
     return any(where.startswith(f"{GROWN}:") for where in sources.values())
 
 
@@ -166,7 +167,7 @@ def source_path(
 
 def shard_picks(lines: BinaryIO, count: int, sources: Mapping[str, str]) -> Iterator[Pick]:
     """The next picks of a sample list, with their pictures where they lie by now."""
-    if not _is_grown(sources):
+    if not is_grown(sources):
         for _ in range(count):
             yield Pick.from_line(lines.readline())
         return
