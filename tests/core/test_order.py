@@ -1,0 +1,259 @@
+"""core/order.py: every sample once, equal steps on every rank, the same batches however they are asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from g3m.core.order import LASTS, SHUFFLES, Batches, Last, Order, Share, Shuffle, Stretch, batches
+
+SHUFFLE = st.sampled_from(SHUFFLES)
+
+
+def small(lengths: tuple[int, ...], shuffle: Shuffle, seed: int = 0, **more: object) -> Order:
+    return Order(lengths, seed=seed, shuffle=shuffle, block_samples=4, window_blocks=3, **more)  # type: ignore[arg-type]
+
+
+def of_all(
+    order: Order, epoch: int, world: int, batch_size: int, last: Last, earlier: tuple[Stretch, ...] = ()
+) -> list[Batches]:
+    return [batches(order, epoch, Share(rank, world, batch_size, last), earlier) for rank in range(world)]
+
+
+def flat(lanes: list[Batches]) -> list[int]:
+    return [number for lane in lanes for batch in lane for number in batch]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=3).map(tuple),
+    shuffle=SHUFFLE,
+    world=st.integers(1, 7),
+    batch_size=st.integers(1, 9),
+    epoch=st.integers(0, 3),
+    seed=st.integers(0, 5),
+)
+def test_the_promises_of_an_epoch(
+    lengths: tuple[int, ...], shuffle: Shuffle, world: int, batch_size: int, epoch: int, seed: int
+) -> None:
+    """`even`: each sample exactly once; `drop`: at most once, less than a step missing; `pad`: at least once."""
+    order, total = small(lengths, shuffle, seed), sum(lengths)
+    for last in LASTS:
+        impossible = last == "even" and total > 0 and (total < world or (batch_size == 1 and total % world))
+        if impossible:
+            with pytest.raises(ValueError, match=r"pad|divide"):
+                of_all(order, epoch, world, batch_size, last)
+            continue
+        lanes = of_all(order, epoch, world, batch_size, last)
+        assert len({len(lane) for lane in lanes}) == 1
+        counts = Counter(flat(lanes))
+        assert set(counts) <= set(range(total))
+        sizes = [len(batch) for lane in lanes for batch in lane]
+        if last == "even":
+            assert counts == Counter(range(total))
+            assert all(1 <= size <= batch_size for size in sizes)
+        elif last == "drop":
+            assert set(counts.values()) <= {1}
+            assert total - len(counts) < world * batch_size + world
+        else:
+            assert set(counts) == set(range(total))
+        if last != "even":
+            assert set(sizes) <= {batch_size}
+
+
+@given(
+    samples=st.integers(1, 80),
+    shuffle=SHUFFLE,
+    worlds=st.lists(
+        st.tuples(st.integers(1, 5), st.integers(2, 6), st.integers(0, 4), st.sampled_from(LASTS)),
+        min_size=1,
+        max_size=3,
+    ),
+    data=st.data(),
+)
+def test_an_epoch_goes_on_elsewhere(
+    samples: int, shuffle: Shuffle, worlds: list[tuple[int, int, int, Last]], data: st.DataObject
+) -> None:
+    """After stretches on any numbers of ranks the rest of the epoch holds exactly what was not seen."""
+    order = small((samples,), shuffle)
+    seen: list[int] = []
+    earlier: tuple[Stretch, ...] = ()
+    for world, batch_size, steps, last in worlds:
+        try:
+            lanes = of_all(order, 1, world, batch_size, last, earlier)
+        except ValueError:
+            return
+        steps = min(steps, len(lanes[0]))
+        if last == "pad":
+            steps = min(steps, max(len(lanes[0]) - 1, 0))  # its last step repeats samples
+        seen += [number for lane in lanes for batch in lane[:steps] for number in batch]
+        earlier += (Stretch(world, batch_size, last, steps),)
+    assert len(set(seen)) == len(seen)
+    rest = flat(of_all(order, 1, 1, 7, "even", earlier))
+    assert sorted(seen + rest) == list(range(samples))
+
+
+@given(shuffle=SHUFFLE, steps=st.integers(0, 12), weights=st.sampled_from([None, (1.0, 2.0)]))
+def test_the_same_world_goes_on(shuffle: Shuffle, steps: int, weights: tuple[float, ...] | None) -> None:
+    """On one rank, going on after some steps gives the batches that were to come."""
+    order = small((30, 31), shuffle, weights=weights)
+    whole = batches(order, 2, Share(0, 1, 5, "even"))
+    rest = batches(order, 2, Share(0, 1, 5, "even"), (Stretch(1, 5, "even", steps),))
+    assert list(rest) == list(whole)[steps:]
+
+
+def test_batches_are_a_sequence() -> None:
+    """By number, from behind, by slice; beyond either end IndexError; asked twice the same."""
+    found = batches(small((50,), "block"), 0, Share(1, 2, 4))
+    assert len(found) == 6
+    assert found[-1] == found[5]
+    assert found[2:4] == (found[2], found[3])
+    for beyond in (6, -7):
+        with pytest.raises(IndexError):
+            found[beyond]
+    assert list(found) == list(batches(small((50,), "block"), 0, Share(1, 2, 4)))
+
+
+@pytest.mark.parametrize("shuffle", ["full", "block"])
+def test_epochs_and_seeds_differ(shuffle: Shuffle) -> None:
+    """Another epoch and another seed give another order; what `drop` leaves out is not always the same."""
+    order = small((101,), shuffle)
+    orders = {tuple(flat(of_all(order, epoch, 1, 8, "even"))) for epoch in range(20)}
+    assert len(orders) == 20
+    assert (
+        len({tuple(flat(of_all(small((101,), shuffle, seed), 0, 1, 8, "even"))) for seed in range(20)}) == 20
+    )
+    left_out = set(
+        chain.from_iterable(
+            set(range(101)) - set(flat(of_all(order, epoch, 2, 8, "drop"))) for epoch in range(60)
+        )
+    )
+    assert len(left_out) > 60
+
+
+def test_none_is_as_stored() -> None:
+    """Without shuffling one rank reads in order, and two ranks read a half each."""
+    assert flat(of_all(small((7, 4), "none"), 3, 1, 3, "even")) == list(range(11))
+    one, two = of_all(small((7, 4), "none"), 0, 2, 3, "even")
+    assert [number for batch in one for number in batch] == [0, 1, 2, 3, 4]
+    assert [number for batch in two for number in batch] == [5, 6, 7, 8, 9, 10]
+
+
+@given(samples=st.integers(1, 3000), rank=st.integers(0, 2), epoch=st.integers(0, 5))
+def test_blocks_are_read_in_order(samples: int, rank: int, epoch: int) -> None:
+    """With `block` a rank reads runs of neighbours upwards: about as many beginnings as it has blocks, not samples."""
+    order = Order((samples,), shuffle="block", block_samples=50, window_blocks=4)
+    lane = [number for batch in batches(order, epoch, Share(rank, 3, 16, "pad")) for number in batch]
+    lane = lane[: (rank + 1) * samples // 3 - rank * samples // 3]
+    known = set(lane)
+    beginnings = sum(number - 1 not in known for number in known)
+    place = {number: turn for turn, number in enumerate(lane)}
+    upwards = sum(place[number] > place[number - 1] for number in known if number - 1 in known)
+    assert beginnings <= len(lane) // 50 + 4
+    assert upwards >= sum(number - 1 in known for number in known) - len(lane) // 50 - 4
+
+
+def test_blocks_are_mixed() -> None:
+    """A batch of `block` holds samples of many blocks, and neighbours in a block do not meet in order of a block."""
+    order = Order((40_000,), shuffle="block")
+    lane = batches(order, 0, Share(0, 1, 256))
+    distinct = [len({number // 128 for number in batch}) for batch in lane]
+    assert min(distinct) > 50
+    assert Order((1,)).block_samples * Order((1,)).window_blocks == 8192
+
+
+def test_weights_are_shares() -> None:
+    """Each dataset has its share of the epoch, and none of its samples comes a second time before all have come."""
+    order = small((30, 10), "full", weights=(1.0, 3.0))
+    assert order.parts == (10, 30)
+    for epoch in range(3):
+        counts = Counter(flat(of_all(order, epoch, 2, 4, "even")))
+        assert sum(count for number, count in counts.items() if number < 30) == 10
+        assert {counts[number] for number in range(30, 40)} == {3}
+    whole = Counter(number for epoch in range(3) for number in flat(of_all(order, epoch, 1, 8, "even")))
+    assert {whole[number] for number in range(30)} == {1}
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4).map(tuple),
+    shuffle=SHUFFLE,
+    epochs=st.integers(1, 4),
+    data=st.data(),
+)
+def test_weights_are_fair(
+    lengths: tuple[int, ...], shuffle: Shuffle, epochs: int, data: st.DataObject
+) -> None:
+    """Over several epochs the samples of one dataset come equally often, within one; parts sum to the whole."""
+    weights = data.draw(
+        st.tuples(*[st.floats(0, 10) for _ in lengths]).filter(lambda drawn: sum(drawn) > 0.01)
+    )
+    order = small(lengths, shuffle, weights=weights)
+    assert sum(order.parts) == sum(lengths)
+    counts = Counter(number for epoch in range(epochs) for number in flat(of_all(order, epoch, 1, 8, "even")))
+    first = 0
+    for length, weight in zip(lengths, weights, strict=True):
+        own = [counts[number] for number in range(first, first + length)]
+        assert max(own) - min(own) <= 1
+        assert weight or not any(own)
+        first += length
+
+
+def test_three_million_at_once() -> None:
+    """An epoch of G3M's size on 16 ranks is ready at its middle at once: two batches touch nothing but themselves."""
+    order = Order((2_905_954, 840_000, 118_287), shuffle="full")
+    lanes = [batches(order, 5, Share(rank, 16, 256)) for rank in range(16)]
+    middle = [lane[len(lane) // 2] for lane in lanes]
+    assert len(set(chain.from_iterable(middle))) == 16 * 256
+    assert all(0 <= number < order.samples for batch in middle for number in batch)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lengths": (1,), "shuffle": "some"},
+        {"lengths": (-1,)},
+        {"lengths": (1,), "block_samples": 0},
+        {"lengths": (1, 2), "weights": (1.0,)},
+        {"lengths": (1, 2), "weights": (0.0, 0.0)},
+        {"lengths": (1, 2), "weights": (-1.0, 2.0)},
+        {"lengths": (1, 2), "weights": (float("nan"), 2.0)},
+        {"lengths": (1, 0), "weights": (1.0, 2.0)},
+    ],
+)
+def test_orders_that_are_none(wrong: dict[str, object]) -> None:
+    """What cannot be an order is refused when it is made."""
+    with pytest.raises(ValueError, match=r"must|weights|cannot"):
+        Order(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(2, 2, 4, "drop"), (-1, 2, 4, "drop"), (0, 1, 0, "drop"), (0, 1, 4, "some")]
+)
+def test_shares_that_are_none(wrong: tuple[int, int, int, Last]) -> None:
+    """A rank outside its world, an empty batch and an unknown end are refused."""
+    with pytest.raises(ValueError, match=r"no share|must be one of"):
+        Share(*wrong)
+
+
+def test_fewer_samples_than_ranks() -> None:
+    """`drop` makes no step, `pad` repeats samples, `even` says that it cannot be."""
+    assert [len(lane) for lane in of_all(Order((3,)), 0, 5, 2, "drop")] == [0] * 5
+    padded = flat(of_all(Order((3,)), 0, 5, 2, "pad"))
+    assert len(padded) == 10
+    assert set(padded) == {0, 1, 2}
+    with pytest.raises(ValueError, match="too few for 5 ranks"):
+        of_all(Order((3,)), 0, 5, 2, "even")
+    assert [len(lane) for lane in of_all(Order((0,)), 0, 2, 2, "even")] == [0, 0]
+
+
+def test_the_same_in_every_version() -> None:
+    """A checkpoint of today must mean the same batches tomorrow: these orders were computed once."""
+    assert flat(of_all(small((12,), "full"), 1, 1, 5, "even")) == GOLDEN_FULL
+    assert flat(of_all(small((18,), "block"), 1, 1, 5, "even")) == GOLDEN_BLOCK
+
+
+GOLDEN_FULL = [11, 2, 9, 7, 1, 5, 6, 0, 4, 10, 8, 3]
+GOLDEN_BLOCK = [2, 10, 11, 12, 3, 14, 15, 4, 16, 13, 17, 5, 0, 1, 6, 7, 8, 9]
