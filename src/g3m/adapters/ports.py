@@ -27,3 +27,19 @@ class Fetcher(Protocol):
     """Whatever can answer a GET for a document: libcurl in earnest, a script of answers in tests."""
 
     def open(self, url: str, *, way: str | None = None) -> AbstractContextManager[Body]: ...
+
+
+class ShardReader(Protocol):
+    """Parts of the files of one folder of shards, wherever it is; for use by many threads at once."""
+
+    def read(self, shard: str, offset: int, size_bytes: int) -> bytes:
+        """Exactly so many bytes of a shard; NotVerified if it is not there or ends before."""
+        ...
+
+    def document(self, name: str) -> bytes | None:
+        """A small file of the folder as a whole; None if there is no such file."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held open; reading on opens it again."""
+        ...

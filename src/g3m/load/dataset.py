@@ -1,88 +1,204 @@
-"""A published dataset as a sequence of samples with a true length, read through its index."""
+"""One dataset, or several as one: samples by number, with a true length.
+
+Here: what a sample is, and which there are. The order of an epoch is core/order.py's business, batches and
+decoding are for load/assemble.py.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import mmap
-import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import accumulate
+from math import isfinite
+from operator import index as as_number
+from typing import TYPE_CHECKING, Any
 
-from g3m.core.errors import NotVerified, UnknownDataset
-from g3m.core.index import Index
-from g3m.core.receipt import Manifest, manifest
+from g3m.core.errors import ContentError, SettingsError
+from g3m.load.captions import POLICIES, Policy, captions_of, chosen, text_of
+from g3m.load.exclusion import Listed, exclude
+from g3m.load.folder import Folder
+from g3m.load.names import Name, distinct_names, open_folders
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Weights = Sequence[float] | Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its text: `image` are the file's bytes, `meta` its json (empty if it has none)."""
+    """One image with its text: `image` are the file's bytes (empty if there is none), `json` its json's."""
 
     key: str
+    dataset: str
     image: bytes
     text: str
-    meta: dict[str, Any]
+    json: bytes = b""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the json says, empty if there is none; ContentError if it is no JSON object."""
+        try:
+            body = json.loads(self.json) if self.json else {}
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise ContentError(f"{self.dataset}/{self.key}: its json is no JSON object")
+        return body
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The captions one by one, as the json lists them; the text alone if it lists none."""
+        return captions_of(self.text, self.json)
+
+    def open(self) -> Image.Image:
+        """The image by Pillow, decoded when its pixels are asked for; Pillow's errors are not changed."""
+        from PIL import Image
+
+        return Image.open(io.BytesIO(self.image))
 
 
 class Dataset:
-    """Samples by number. Reads by position, so threads and forked processes may share it."""
+    """The samples of one or several folders, by number, one folder behind the other.
 
-    def __init__(self, folder: Path, body: Manifest) -> None:
-        self.folder = folder
-        self.manifest = body
-        try:
-            with open(folder / "index.bin", "rb") as file:
-                self._index = Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
-        except (OSError, ValueError) as error:
-            raise NotVerified(f"{folder / 'index.bin'}: cannot be used: {error}") from None
-        if len(self._index) != body.samples:
-            raise NotVerified(
-                f"{folder}: the index has {len(self._index)} samples, the manifest {body.samples}"
-            )
-        self._files: dict[str, int] = {}
+    It never changes. Any number of threads may read at once, and so may processes: forked ones, and others
+    that got it pickled.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Folder],
+        *,
+        weights: Weights | None = None,
+        excluded: Listed | None = None,
+        captions: Policy = "joined",
+    ) -> None:
+        if captions not in POLICIES:
+            raise SettingsError(f"captions: must be one of {', '.join(POLICIES)}, not {captions!r}")
+        self.folders = tuple(folders)
+        self.names = distinct_names(self.folders)
+        self.policy: Policy = captions
+        self._kept, self.exclusion = exclude(excluded, self.folders, self.names)
+        self.lengths = tuple(len(kept) for kept in self._kept)
+        self._ends = list(accumulate(self.lengths))
+        self.weights = None if weights is None else _shares(weights, self.names, self.lengths)
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, number: int) -> Sample:
-        shard, entry = self._index[number if number >= 0 else number + len(self)]
-        parts = {}
-        for field in entry.fields:
-            data = os.pread(self._open(shard), field.size_bytes, field.offset)
-            if len(data) != field.size_bytes:
-                raise NotVerified(f"{self.folder / shard}: sample {entry.key} is cut")
-            parts[field.extension] = data
-        meta = json.loads(parts["json"]) if "json" in parts else {}
-        text = parts.get("txt", b"").decode("utf-8", "replace")
-        return Sample(entry.key, parts.get("jpg", b""), text, meta)
+        number = as_number(number)
+        return self.load(number if number >= 0 else number + len(self))
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self[number] for number in range(len(self)))
+        return (self.load(number) for number in range(len(self)))
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
-        shards = len(self.manifest.shards)
-        return f"<g3m dataset {self.manifest.dataset}: {len(self)} samples in {shards} shards>"
+        shards = sum(len(folder.shards) for folder in self.folders)
+        less = f", {self.exclusion.samples} left out" if self.exclusion else ""
+        return f"<g3m dataset {', '.join(self.names)}: {len(self)} samples in {shards} shards{less}>"
 
-    def _open(self, shard: str) -> int:
-        if shard not in self._files:
-            self._files[shard] = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
-        return self._files[shard]
+    @property
+    def fingerprint(self) -> str:
+        """A hex digest of what the numbers stand for: the folders, their samples, what is left out."""
+        found = hashlib.sha256()
+        for name, folder, kept in zip(self.names, self.folders, self._kept, strict=True):
+            found.update(f"{name}\n{len(folder)}\n{folder.digest}\n{len(kept)}\n".encode())
+            found.update(",".join(map(str, kept.excluded)).encode())
+        return found.hexdigest()
+
+    def load(self, number: int) -> Sample:
+        """A sample by its number; IndexError beyond, NotVerified where the files are not as indexed."""
+        part, own = self._place(number)
+        parts = self.folders[part].parts(own)
+        return Sample(parts.key, self.names[part], parts.image, text_of(parts.text), parts.json)
+
+    def raw(self, number: int) -> tuple[bytes, bytes]:
+        """The bytes of a sample's image and of its text; empty where it has none."""
+        part, own = self._place(number)
+        parts = self.folders[part].parts(own)
+        return parts.image, parts.text
+
+    def member(self, number: int, extension: str) -> bytes:
+        """The bytes of any member of a sample (`cls`, say); empty if it has none."""
+        part, own = self._place(number)
+        return self.folders[part].members(own, (extension,))[0]
+
+    def key(self, number: int) -> str:
+        """`dataset/key` of a sample, out of the index alone."""
+        part, own = self._place(number)
+        return f"{self.names[part]}/{self.folders[part].key(own)}"
+
+    def caption(
+        self, number: int, epoch: int = 0, seed: int = 0, sample: Sample | None = None
+    ) -> str | tuple[str, ...]:
+        """What a training step gets as a sample's caption: a text, with the policy `all` a tuple of texts.
+
+        Give the sample if it is loaded already, then nothing is read.
+        """
+        if sample is None:
+            part, own = self._place(number)
+            text, meta = self.folders[part].members(own, ("txt", "json"))
+            sample = Sample("", "", b"", text_of(text), meta)
+        if self.policy == "joined":
+            return sample.text
+        captions = sample.captions
+        return captions if self.policy == "all" else chosen(captions, number, epoch, seed)
 
     def close(self) -> None:
-        """Close the shards."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        """Close the shards; reading on opens them again."""
+        for folder in self.folders:
+            folder.close()
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """The folder of a number, and the number of the sample in it."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        part = bisect_right(self._ends, number)
+        return part, self._kept[part][number - (self._ends[part] - self.lengths[part])]
 
 
-def dataset(name: str, root: str | os.PathLike[str] = "g3m-data") -> Dataset:
-    """Open a dataset below a root by its name; UnknownDataset if it is not there or not finished."""
-    base = Path(root)
-    for path in (*base.glob("*/*/manifest.json"), *base.glob("*/manifest.json"), *base.glob("manifest.json")):
-        body = manifest(path.read_text(encoding="utf-8"))
-        if body is not None and body.dataset == name:
-            return Dataset(path.parent, body)
-    raise UnknownDataset(
-        f"{name!r} is not under {base}", hint=(f"make it with `g3m get {name}`", f"请先运行 `g3m get {name}`")
-    )
+def _shares(weights: Weights, names: Sequence[str], lengths: Sequence[int]) -> tuple[float, ...]:
+    """The weights in the order of the datasets, as parts of one; SettingsError if they cannot be that."""
+    shown = ", ".join(names)
+    if isinstance(weights, Mapping):
+        if set(weights) != set(names):
+            raise SettingsError(f"weights: must be given for {shown}, not for {', '.join(weights)}")
+        weights = [weights[name] for name in names]
+    if len(weights) != len(names):
+        raise SettingsError(f"weights: {len(weights)} for {len(names)} datasets: {shown}")
+    total = sum(weights)
+    if not all(isfinite(weight) and weight >= 0 for weight in weights) or not total > 0:
+        raise SettingsError("weights: must be numbers from 0 on, one of them above it")
+    for name, weight, length in zip(names, weights, lengths, strict=True):
+        if weight and not length:
+            raise SettingsError(f"weights: {name} has no samples, so it cannot have a weight")
+    return tuple(weight / total for weight in weights)
+
+
+def dataset(  # keywords of a person who trains, all but two of them rarely used
+    names: Name | Sequence[Name],
+    root: Name = "g3m-data",
+    *,
+    weights: Weights | None = None,
+    exclude: Listed | None = None,
+    captions: Policy = "joined",
+) -> Dataset:
+    """Open datasets by name or group below a root, or folders and addresses with an `index.bin`, as one.
+
+    `weights`: how much of an epoch comes from each dataset, by name or in their order. `exclude`: keys, or
+    paths of lists of keys. `captions`: `joined`, `random` (one for each epoch) or `all`. UnknownDataset names
+    what is not there.
+    """
+    folders = open_folders(names, root)
+    return Dataset(folders, weights=weights, excluded=exclude, captions=captions)
