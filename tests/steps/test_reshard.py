@@ -39,7 +39,8 @@ from g3m.core.errors import (
     UnknownDataset,
 )
 from g3m.core.events import Event, TaskFinished
-from g3m.core.index import Index, IndexedShard, encode
+from g3m.core.index import Index
+from g3m.core.indexing import IndexedShard, encode
 from g3m.core.members import Member
 from g3m.core.receipt import Manifest, manifest
 from g3m.core.shard import Entry, Field, end_of_archive

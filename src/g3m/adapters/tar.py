@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
+from zlib import adler32
 
 from g3m.core.errors import BadArchive, StorageError
 from g3m.core.members import (
@@ -185,7 +186,7 @@ class _Listing:
         window = self._window
         stated = _OCTAL.fullmatch(block[_CHECKSUM])
         # The checksum's own eight bytes count as spaces.
-        actual = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
+        actual = _sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
         if not stated or int(stated[1] or b"0", 8) != actual:
             raise window.bad(position, "the checksum of a header is wrong")
         kind, magic = block[_KIND], block[_MAGIC]
@@ -296,3 +297,11 @@ class _Listing:
         number, count = int.from_bytes(digest, "big"), len(self._seen)
         self._seen.add(number)
         return len(self._seen) == count
+
+
+def _sum(block: bytes) -> int:
+    """The sum of a header's bytes. The low half of Adler-32 is one more than that, modulo 65,521.
+
+    No 256 bytes reach that number, and this takes an eighth of the time of `sum`.
+    """
+    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2

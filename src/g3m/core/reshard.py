@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from g3m.core.errors import SettingsError
+from g3m.core.index import IMAGES
 from g3m.core.members import Member, Refusal, basename, refuse_name
 from g3m.core.plan import DatasetPlan, Task
 from g3m.core.samples import KEY_LIMIT, safe_key
 from g3m.core.shard import BLOCK_BYTES, NAME_LIMIT_BYTES, end_of_archive, padding
 
 READER = "reshard"
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tiff", "tif")
-"""Extensions of pictures, the preferred first."""
-
 LEAST_SHARD_BYTES = 1_000_000
 _PIXEL_BYTES = 0.6
 """About what a pixel takes in a JPEG of quality 95."""

@@ -23,7 +23,7 @@ from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
 from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Progressed, TaskFinished
-from g3m.core.index import IndexedShard, encode
+from g3m.core.indexing import IndexedShard, encode
 from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.receipt import Arrangement, Found, Rejected, ShardReceipt, count_reasons, shard_receipt, to_json
 from g3m.core.samples import Caption, Pick, Ref, treat_caption

@@ -25,7 +25,8 @@ from g3m.adapters.session import Session
 from g3m.core.card import card
 from g3m.core.errors import ContentError
 from g3m.core.events import Event, Noted, TaskFinished
-from g3m.core.index import Index, head
+from g3m.core.index import Head, Index
+from g3m.core.indexing import joined
 from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
 from g3m.core.receipt import (
     Arrangement,
@@ -237,15 +238,9 @@ def _companions(
 
 def _index(dataset: DatasetPlan, made: Manifest, session: Session) -> Iterator[bytes]:
     """The indexes of all shards as one, in pieces: a shard at a time, however many samples there are."""
-    names = [shard.name for shard in made.shards]
-    yield head(names, made.samples)
-    keys_bytes = 0
-    for number, name in enumerate(names):
-        part = _shard_index(dataset, name, session)
-        yield part.records(number, keys_bytes)
-        keys_bytes += len(part.keys)
-    for name in names:
-        yield _shard_index(dataset, name, session).keys
+    names = tuple(shard.name for shard in made.shards)
+    head = Head(shards=names, samples=made.samples)
+    return joined(head, lambda number: _shard_index(dataset, names[number], session))
 
 
 def _shard_index(dataset: DatasetPlan, name: str, session: Session) -> Index:

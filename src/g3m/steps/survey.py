@@ -128,24 +128,25 @@ class _Surveyor:
 
     def _members(self, source: SourceShard) -> Iterable[Member | Refusal]:
         known = _from_index(self._index.entries(source.name), source) if self._index else None
-        return known or self._listed(source)
+        return known or listed(source)
 
-    @staticmethod
-    def _listed(source: SourceShard) -> Iterator[Member | Refusal]:
-        path = Path(source.path)
-        try:
-            with open(path, "rb") as file:
-                head = file.read(_HEAD_BYTES)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-        kind = container(head)
-        if kind != "tar" and head.strip(b"\0"):  # an empty tar is zeros
-            words = f"it is a {kind} file" if kind else "it does not begin as one"
-            raise BadArchive(f"{path}: not a tar: {words}", hint=_TAR_HINT)
-        try:
-            yield from list_tar(path)
-        except BadArchive as error:
-            raise BadArchive(error.message, hint=_WHOLE_HINT) from None
+
+def listed(source: SourceShard) -> Iterator[Member | Refusal]:
+    """The members of a tar in their order; BadArchive, with what to do, if it is no whole tar."""
+    path = Path(source.path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    kind = container(head)
+    if kind != "tar" and head.strip(b"\0"):  # an empty tar is zeros
+        words = f"it is a {kind} file" if kind else "it does not begin as one"
+        raise BadArchive(f"{path}: not a tar: {words}", hint=_TAR_HINT)
+    try:
+        yield from list_tar(path)
+    except BadArchive as error:
+        raise BadArchive(error.message, hint=_WHOLE_HINT) from None
 
 
 class _OrderedIndex:

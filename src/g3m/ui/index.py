@@ -1,0 +1,118 @@
+"""`g3m index`: the index of tars, whoever made them; the work is in runners/index.py."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from g3m.core.errors import G3MError, NotVerified
+from g3m.ui.options import Context, json_flag, open_context, print_json, quiet_flag, setting_flags
+from g3m.ui.watch import watched
+
+if TYPE_CHECKING:
+    from g3m.steps.index import Folder, Indexed
+
+SHOWN = 20
+_AGAIN_HINT = (
+    "run `g3m index` on that folder without --check: it reads the headers of the shards again",
+    "请对该目录运行不带 --check 的 `g3m index`：会重新读取分片的文件头",
+)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--to",
+    default="",
+    metavar="FILE",
+    help="Write the index there, where the folder cannot be written; `g3m.dataset` opens that file.",
+)
+@click.option("--check", is_flag=True, help="Only compare names, sizes and times; exit 7 if they differ.")
+@click.option("--force", is_flag=True, help="Read the shards also where the index is up to date.")
+@json_flag
+@quiet_flag
+@setting_flags("root", "jobs", "max_time", "lang")
+def index(  # one parameter for each option
+    paths: tuple[str, ...], to: str, check: bool, force: bool, json: bool, quiet: bool, **flags: Any
+) -> None:
+    """Make index.bin for folders of WebDataset tars, whoever made them, so that g3m.dataset can read them.
+
+    PATH is a folder of tars (its folders are looked into, too) or a dataset under --root. Only the headers of
+    the tars are read. A sample's key is the name of its files up to the first dot of the last component, with
+    the folder in the tar; extensions count in lower case. Run it again to continue, or after tars were added.
+    """
+    from g3m.steps.index import find_folder
+
+    if to and len(paths) > 1:
+        raise click.UsageError("--to is for one PATH: an index describes one folder")
+    if check and force:
+        raise click.UsageError("--check reads no shards, --force reads all of them: give one of the two")
+    context = open_context(flags, json=json, quiet=quiet)
+    folders = [find_folder(path, to, context.session) for path in paths]
+    if check:
+        _check(folders, context)
+        return
+    failures: list[G3MError] = []
+    for folder in folders:
+        try:
+            _show(folder, _index(folder, context, force=force), context)
+        except G3MError as error:
+            if len(folders) == 1 or error.exit_code not in (6, 7):
+                raise
+            failures.append(error)
+    if failures:
+        text = "\n".join(error.message for error in failures)
+        raise type(failures[0])(text, hint=failures[0].hint)
+
+
+def _index(folder: Folder, context: Context, *, force: bool) -> Indexed:
+    from g3m.adapters.disk import Store
+    from g3m.runners.index import index_in
+
+    # The logs of a run stand in the .g3m of a root; a folder of tars has none, and none is made.
+    context.session = replace(context.session, store=Store(folder.root))
+    with watched(context) as watch:
+        return index_in(folder, context.session, watch.sinks, force=force)
+
+
+def _show(folder: Folder, made: Indexed, context: Context) -> None:
+    from g3m.ui.figures import count_text, size_text
+
+    if context.json:
+        print_json({"index": {**asdict(made), "path": str(made.path), "folder": str(folder.root)}})
+        return
+    values = {"path": made.path, "samples": count_text(made.samples), "shards": made.shards}
+    context.say("index-made" if made.is_new else "index-current", size=size_text(made.size_bytes), **values)
+    fields = ", ".join(f"{count_text(count)} {name}" for name, count in made.fields.items())
+    context.say("index-fields", fields=fields)
+    if folder.body is not None:
+        context.say("index-manifest")
+    if made.is_same:
+        context.say("index-same")
+    for reason, count in made.left_out.items():
+        context.say("index-left-out", count=count_text(count), reason=reason, first=made.first[reason])
+    if made.ignored:
+        context.say("index-ignored", count=count_text(made.ignored))
+    if made.repeated:
+        context.say("index-repeated", count=count_text(made.repeated), example=made.repeated_key)
+
+
+def _check(folders: list[Folder], context: Context) -> None:
+    from g3m.steps.index import differences
+
+    lines: list[str] = []
+    for folder in folders:
+        found = differences(folder)
+        if context.json:
+            rows = [asdict(one) for one in found]
+            print_json({"index": {"path": str(folder.path), "ok": not found, "differences": rows}})
+        elif not found:
+            context.say("index-checked", path=folder.path, shards=len(folder.shards))
+        lines += (
+            context.speaker.say("index-differs", path=folder.path, **asdict(one)).rstrip() for one in found
+        )
+    if lines:
+        more = [] if len(lines) <= SHOWN else [context.speaker.say("verify-more", count=len(lines) - SHOWN)]
+        raise NotVerified("\n".join([*lines[:SHOWN], *more]), hint=_AGAIN_HINT)
