@@ -5,7 +5,9 @@
     g3m.get(["coco_valid"], root="data", on_event=print)
     g3m.pack("coco_valid", to="small", root="data", image_size=256)
     g3m.verify(root="data").ok
-    g3m.dataset("coco_valid", root="data")[0].text
+    g3m.export("nxtp", ["coco_valid"], root="data").text
+    data = g3m.dataset("coco_valid", root="data")
+    for images, captions, keys in g3m.loader(data, batch_size=32): ...
 
 Importing this package reads nothing and imports nothing heavy; each name is loaded at its first use.
 """
@@ -15,11 +17,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["G3MError", "PartialError", "dataset", "get", "pack", "plan", "verify"]
+__all__ = [
+    "G3MError",
+    "PartialError",
+    "dataset",
+    "export",
+    "get",
+    "index",
+    "loader",
+    "pack",
+    "plan",
+    "verify",
+]
 
 if TYPE_CHECKING:
     from g3m.core.errors import G3MError, PartialError
     from g3m.load.dataset import dataset
+    from g3m.load.torch import loader
+    from g3m.runners.export import export
+    from g3m.runners.index import index
     from g3m.runners.pack import pack
     from g3m.runners.run import get, plan, verify
 
@@ -27,7 +43,10 @@ _HOMES = {
     "G3MError": "g3m.core.errors",
     "PartialError": "g3m.core.errors",
     "dataset": "g3m.load.dataset",
+    "export": "g3m.runners.export",
     "get": "g3m.runners.run",
+    "index": "g3m.runners.index",
+    "loader": "g3m.load.torch",
     "pack": "g3m.runners.pack",
     "plan": "g3m.runners.run",
     "verify": "g3m.runners.run",

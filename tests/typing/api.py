@@ -12,8 +12,11 @@ from g3m.core.events import Event, Progressed, TaskFailed, TaskFinished, to_dict
 from g3m.core.plan import DatasetPlan, Plan
 from g3m.core.receipt import Manifest
 from g3m.load.dataset import Dataset, Sample
+from g3m.load.exclusion import Exclusion
+from g3m.load.torch import Loader
 from g3m.runners.base import Summary
 from g3m.runners.run import Report
+from g3m.steps.index import Indexed
 from g3m.steps.ledger import Finding
 
 
@@ -72,7 +75,7 @@ def check(root: Path) -> bool:
     return report.ok
 
 
-def train(root: Path) -> tuple[bytes, str]:
+def look(root: Path) -> tuple[bytes, str]:
     """The first picture and its text."""
     dataset: Dataset = g3m.dataset("coco_valid", root)
     length: int = len(dataset)
@@ -84,12 +87,48 @@ def train(root: Path) -> tuple[bytes, str]:
     return image, first.text
 
 
+def mixed(root: Path) -> list[str]:
+    """Several datasets as one, with all that can be said about them."""
+    indexed: Indexed = g3m.index(root / "tars", to=root / "tars.bin")
+    with g3m.dataset(
+        ["g3m", root / "tars.bin", "https://example.org/coco"],
+        root=str(root),
+        weights={"cc3m": 2.0, "sbu": 1},
+        exclude=["000000000139", root / "leaked.txt"],
+        captions="random",
+    ) as dataset:
+        names: tuple[str, ...] = dataset.names
+        lengths: tuple[int, ...] = dataset.lengths
+        weights: tuple[float, ...] | None = dataset.weights
+        fingerprint: str = dataset.fingerprint
+        exclusion: Exclusion | None = dataset.exclusion
+        caption: str | tuple[str, ...] = dataset.caption(0, epoch=1, seed=7, sample=dataset.load(0))
+        raw: tuple[bytes, bytes] = dataset.raw(0)
+        label: bytes = dataset.member(0, "cls")
+        sample: Sample = dataset[-1]
+        captions: tuple[str, ...] = sample.captions
+        width: int = sample.open().width
+        print(names, lengths, weights, fingerprint, caption, raw, label, width, dataset.key(0), indexed)
+        return [*captions, *(exclusion.examples if exclusion else ())]
+
+
+def train(root: Path) -> None:
+    """An epoch."""
+    data = g3m.dataset(["coco"], root)
+    loader: Loader = g3m.loader(data, batch_size=256, image_size=224, seed=0)
+    for images, captions, keys in loader:
+        print(images.shape, captions[0], keys[0])
+    loader.load_state_dict(loader.state_dict())
+
+
 def mistakes(root: Path) -> None:
     """What must not pass: mypy says so if one of these ignores is not needed."""
     g3m.get(7)  # type: ignore[arg-type]
     g3m.verify(deep="yes")  # type: ignore[arg-type]
     g3m.get(["coco"], on_event=len)  # type: ignore[arg-type]
     g3m.dataset("coco_valid", root)["first"]  # type: ignore[index]
+    g3m.dataset("coco_valid", root, captions="longest")  # type: ignore[arg-type]
+    g3m.dataset(7, root)  # type: ignore[arg-type]
 
 
 VERSION: str = g3m.__version__

@@ -118,6 +118,8 @@ def test_every_flag_of_a_setting_is_one_of_the_table() -> None:
     own |= {"controller", "config", "dataset", "url", "group", "count", "timeout_s", "shell", "off"}  # proxy
     own |= {"host", "port", "token_file"}  # share
     own |= {"to", "shard_size", "max_shard_bytes"}  # pack
+    own |= {"check", "force"}  # index
+    own |= {"factors"}  # export
     for _, command in COMMANDS:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name not in own:

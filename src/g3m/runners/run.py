@@ -57,6 +57,9 @@ class Report:
 def make_session(options: dict[str, object], variables: dict[str, str] | None = None) -> Session:
     """A session for keyword options (docs/reference/settings.md) over the process's environment."""
     variables = dict(os.environ) if variables is None else variables
+    options = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()
+    }
     settings: Settings = merge([Layer("argument", options), from_variables(variables)])
     return open_session(settings, variables=variables)
 

@@ -17,6 +17,8 @@ import click
 from g3m import __version__
 from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
 from g3m.core.recipe import suggest
+from g3m.ui.export import export
+from g3m.ui.index import index
 from g3m.ui.options import (
     Context,
     config_files,
@@ -416,6 +418,8 @@ cli.add_command(proxy)
 cli.add_command(share)
 cli.add_command(import_)
 cli.add_command(pack)
+cli.add_command(index)
+cli.add_command(export)
 
 
 @cli.command()

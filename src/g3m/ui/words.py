@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from g3m.core.errors import Bilingual, G3MError
 from g3m.ui.words_deep import DEEP
+from g3m.ui.words_export import EXPORT
+from g3m.ui.words_index import INDEX
 from g3m.ui.words_network import NETWORK
 from g3m.ui.words_policy import POLICY
 from g3m.ui.words_proxy import PROXY
@@ -83,6 +85,10 @@ _RUN: Mapping[str, Bilingual] = {
         "Fetched archives are deleted once their shards are published; --keep-assets keeps them.",
         "分片发布后会删除下载的归档文件；--keep-assets 可保留。",
     ),
+    "demo-torch": (
+        "with `pip install torch`, g3m.loader makes tensors of it",
+        "安装 torch（pip install torch）后，g3m.loader 会把它变成张量",
+    ),
     "demo-next": ("Next: g3m plan g3m eval", "下一步：g3m plan g3m eval"),
     "state-done": ("done", "完成"),
     "state-part": ("begun", "进行中"),
@@ -121,7 +127,7 @@ _RUN: Mapping[str, Bilingual] = {
     ),
 }
 
-WORDS: Mapping[str, Bilingual] = {**_RUN, **DEEP, **NETWORK, **POLICY, **PROXY, **SHARE}
+WORDS: Mapping[str, Bilingual] = {**_RUN, **DEEP, **EXPORT, **INDEX, **NETWORK, **POLICY, **PROXY, **SHARE}
 
 
 class Speaker:
