@@ -268,3 +268,13 @@ def remote_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, di
 
     monkeypatch.setattr("g3m.adapters.remote.RemoteReader", reader)
     return seen
+
+
+def test_a_root_that_is_not_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `root` it is G3M_ROOT's, as for every function; an empty variable is none, and then `g3m-data`."""
+    monkeypatch.chdir(root.parent)
+    shutil.copytree(root, root.parent / "g3m-data")
+    for value, folder in (("data", "data"), ("", "g3m-data")):
+        monkeypatch.setenv("G3M_ROOT", value)
+        with g3m.dataset("coco") as data:
+            assert data.folders[0].place == str(root.parent / folder / "coco" / "coco_train")

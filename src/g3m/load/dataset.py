@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from operator import index as as_number
 from typing import TYPE_CHECKING, Any
 
 from g3m.core.errors import ContentError, SettingsError
+from g3m.core.settings import Settings
 from g3m.load.captions import POLICIES, Policy, captions_of, chosen, text_of
 from g3m.load.exclusion import Listed, exclude
 from g3m.load.folder import Folder
@@ -188,7 +190,7 @@ def _shares(weights: Weights, names: Sequence[str], lengths: Sequence[int]) -> t
 
 def dataset(  # keywords of a person who trains, all but two of them rarely used
     names: Name | Sequence[Name],
-    root: Name = "g3m-data",
+    root: Name | None = None,
     *,
     weights: Weights | None = None,
     exclude: Listed | None = None,
@@ -196,9 +198,9 @@ def dataset(  # keywords of a person who trains, all but two of them rarely used
 ) -> Dataset:
     """Open datasets by name or group below a root, or folders and addresses with an `index.bin`, as one.
 
-    `weights`: how much of an epoch comes from each dataset, by name or in their order. `exclude`: keys, or
+    `root` is that of the variable G3M_ROOT or `g3m-data` if None. `weights`: how much of an epoch comes from each dataset, by name or in their order. `exclude`: keys, or
     paths of lists of keys. `captions`: `joined`, `random` (one for each epoch) or `all`. UnknownDataset names
     what is not there.
     """
-    folders = open_folders(names, root)
+    folders = open_folders(names, root or os.environ.get("G3M_ROOT") or Settings().root)
     return Dataset(folders, weights=weights, excluded=exclude, captions=captions)
