@@ -40,6 +40,9 @@ prefix = "https://s3.amazonaws.com/images.cocodataset.org/"
 places = ["https://mirror.example.org/coco/", "https://s3.amazonaws.com/images.cocodataset.org/"]
 ```
 
+`G3M_CACHE` and `G3M_CACHE_LIMIT` are for reading [shards behind an address](../guides/remote.md): the folder
+of the cache and how much may lie in it. They belong to `g3m.dataset`, so they are no options of a command.
+
 Read as well: the variables of [proxies](../guides/proxies.md) and [tokens](../guides/tokens.md),
 `SSL_CERT_FILE` or `CURL_CA_BUNDLE` for certificates, and `LC_ALL`, `LC_MESSAGES`, `LANG` for the language.
 """

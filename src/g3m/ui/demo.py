@@ -6,21 +6,23 @@ packing. Only the hosts are played by a local origin, and the pictures are drawn
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from g3m.adapters.pixels import Preprocess, floats, pixels
 from g3m.adapters.session import Session
 from g3m.core.errors import NotVerified
 from g3m.core.events import Event, Noted, Retrying, RouteDropped, TaskFinished
+from g3m.core.order import Order, Share, batches
 from g3m.lab.mischief import Cut, Flip, Status
 from g3m.lab.world import World
-from g3m.load.dataset import Dataset, dataset
+from g3m.load.dataset import dataset
 from g3m.runners.run import get_in, make_session, verify_in
 from g3m.steps.resolve import resolve
 from g3m.ui.figures import size_text, table
@@ -30,6 +32,7 @@ from g3m.ui.words import Speaker
 
 DATASETS = ("all",)
 SAMPLES = 64
+TRAINED = ("cc3m", "sbu", "coco")
 BATCH = 16
 BATCH_PIXELS = 224
 
@@ -72,7 +75,7 @@ def _tell(folder: Path, speaker: Speaker) -> None:
         _again(stage, world, session)
     _damage_and_repair(stage, folder, speaker)
     _list(stage, session)
-    _batch(stage, dataset("coco_valid", session.settings.root))
+    _batch(stage, TRAINED, session.settings.root, speaker)
     click.echo(f"\nDone in {time.monotonic() - started_s:.1f} s.")
 
 
@@ -149,16 +152,26 @@ def _list(stage: _Stage, session: Session) -> None:
         click.echo(f"   {line}")
 
 
-def _batch(stage: _Stage, data: Dataset) -> None:
-    stage.begin("A first batch, read back")
-    from PIL import Image
+def _batch(stage: _Stage, names: tuple[str, ...], root: str, speaker: Speaker) -> None:
+    stage.begin("A first batch for a model, of three datasets mixed")
+    with dataset(names, root) as data:
+        (numbers,) = batches(Order(data.lengths), 0, Share(0, 1, BATCH))[:1]
+        shapes = {floats(pixels(data[number].image, Preprocess(BATCH_PIXELS))).shape for number in numbers}
+        if shapes != {(3, BATCH_PIXELS, BATCH_PIXELS)}:
+            raise NotVerified(f"the first batch has pictures of other sizes: {shapes}")
+        mixed = {data[number].dataset for number in numbers}
+        size = f"{BATCH} x 3 x {BATCH_PIXELS} x {BATCH_PIXELS}"
+        stage.end(f"{size}, of {len(data)} samples, from {', '.join(sorted(mixed))}")
+        if find_spec("torch") is None:
+            click.echo("   " + speaker.say("demo-torch"))
+            return
+        from g3m.load.torch import loader
 
-    pictures = []
-    for number in range(BATCH):
-        with Image.open(io.BytesIO(data[number].image)) as image:
-            pictures.append(image.convert("RGB").resize((BATCH_PIXELS, BATCH_PIXELS)).tobytes())
-    if {len(picture) for picture in pictures} != {3 * BATCH_PIXELS**2}:
-        raise NotVerified("the first batch has pictures of other sizes")
-    first = data[0].text.split("  ")[0][:70]
-    stage.end(f"{len(pictures)} x 3 x {BATCH_PIXELS} x {BATCH_PIXELS}, captions[0] = {first!r}")
-    data.close()
+        with loader(data, batch_size=BATCH, image_size=BATCH_PIXELS) as loading:
+            images, captions, keys = next(iter(loading))
+        if (
+            tuple(images.shape) != (BATCH, 3, BATCH_PIXELS, BATCH_PIXELS)
+            or not len(captions) == len(keys) == BATCH
+        ):
+            raise NotVerified(f"the loader's first batch is of shape {tuple(images.shape)}")
+        click.echo(f"   {tuple(images.shape)} {images.dtype}, {keys[0]}: {str(captions[0])[:50]!r}")
