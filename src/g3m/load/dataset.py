@@ -198,9 +198,9 @@ def dataset(  # keywords of a person who trains, all but two of them rarely used
 ) -> Dataset:
     """Open datasets by name or group below a root, or folders and addresses with an `index.bin`, as one.
 
-    `root` is that of the variable G3M_ROOT or `g3m-data` if None. `weights`: how much of an epoch comes from each dataset, by name or in their order. `exclude`: keys, or
-    paths of lists of keys. `captions`: `joined`, `random` (one for each epoch) or `all`. UnknownDataset names
-    what is not there.
+    `root`: the variable G3M_ROOT or `g3m-data` if None. `weights`: how much of an epoch comes from each
+    dataset, by name or in their order. `exclude`: keys, or paths of lists of keys. `captions`: `joined`,
+    `random` (one for each epoch) or `all`. UnknownDataset names what is not there.
     """
     folders = open_folders(names, root or os.environ.get("G3M_ROOT") or Settings().root)
     return Dataset(folders, weights=weights, excluded=exclude, captions=captions)
