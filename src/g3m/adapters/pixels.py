@@ -74,7 +74,7 @@ class Preprocess:
     """How a picture becomes pixels: the shorter side to `size`, bicubic, then the middle square of that."""
 
     size: int = 224
-    decode: Decode = "fast"
+    decode: Decode = "near"
 
     def __post_init__(self) -> None:
         if self.size < 1:
