@@ -111,10 +111,11 @@ def report_goals(rows: Rows) -> None:
         came = best_peer(rows, AS_THEY_COME, workers)
         _goal("fast against the best peer as it comes", own("fast"), came, FAST_GOAL)
         _goal("uint8 against the best peer as it comes", own("uint8"), came, FAST_GOAL)
+        _goal("near against the best peer as it comes", own("near"), came, FAST_GOAL)
         lent = best_peer(rows, ("fast",), workers)
         _goal("fast against the best peer with g3m's decoder", own("fast"), lent, EXACT_GOAL)
         _goal("exact against the best peer", own("exact"), best_peer(rows, ("exact",), workers), EXACT_GOAL)
-        for path in ("fast", "uint8", "exact"):
+        for path in ("fast", "uint8", "near", "exact"):
             alone = ("the decoder alone", limit(rows, path, workers))
             _goal(f"{path} against the limit", own(path), alone, LIMIT_GOAL)
         for path in ("raw", "fast", "exact"):

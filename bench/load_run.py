@@ -89,7 +89,7 @@ def measure(loader: Any, job: Job) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("loader")
-    parser.add_argument("path", choices=("raw", "fast", "uint8", "exact", "own", "first", "convert"))
+    parser.add_argument("path", choices=("raw", "fast", "uint8", "near", "exact", "own", "first", "convert"))
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)

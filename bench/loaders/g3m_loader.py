@@ -16,7 +16,7 @@ from g3m.core.order import Order, Share
 from g3m.core.order import batches as order_of
 from g3m.load.assemble import Assembly
 from g3m.load.torch import loader as make_loader
-from loaders.job import BATCH, SEED, Job
+from loaders.job import BATCH, SEED, Job, decode_of
 
 
 class _Raw:
@@ -60,7 +60,7 @@ def batches(job: Job, processes: bool = False) -> Iterator[tuple[Any, list[str]]
             seed=SEED,
             shuffle=job.shuffle,
             last="even",
-            decode="exact" if job.path == "exact" else "fast",
+            decode=decode_of(job.path),
             normalize=job.path != "uint8",
             workers=job.workers,
             processes=processes,

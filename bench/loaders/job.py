@@ -17,7 +17,7 @@ SEED = 0
 class Job:
     """One measurement; `folder` is what load_data.py made.
 
-    `path`: raw, fast, uint8, exact or own. `rank`, `world` and `shuffle` are for g3m and NXTP alone.
+    `path`: raw, fast, uint8, near, exact or own. `rank`, `world` and `shuffle` are for g3m and NXTP alone.
     """
 
     folder: Path
@@ -39,6 +39,11 @@ class Job:
         return int(json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))["images"])
 
 
+def decode_of(path: str) -> Any:
+    """Which of g3m's ways of decoding a path is."""
+    return path if path in ("near", "exact") else "fast"
+
+
 def work(path: str) -> Callable[[bytes], Any]:
     """From a JPEG's bytes to what is handed on: the bytes, or numpy of shape (3, 224, 224)."""
     if path == "raw":
@@ -46,13 +51,14 @@ def work(path: str) -> Callable[[bytes], Any]:
     import numpy as np
 
     from g3m.adapters.pixels import Preprocess, into
+    from g3m.load.torch import bicubic
 
-    preprocess = Preprocess(SIZE, "exact" if path == "exact" else "fast")
+    preprocess, resample = Preprocess(SIZE, decode_of(path)), None if path == "exact" else bicubic
     kind = np.uint8 if path == "uint8" else np.float32
 
     def decoded(image: bytes) -> Any:
         out = np.empty((3, SIZE, SIZE), kind)
-        into(image, out, preprocess)
+        into(image, out, preprocess, resample)
         return out
 
     return decoded

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from loaders.job import BATCH, SIZE, Job
+from loaders.job import BATCH, SIZE, Job, decode_of
 
 _held: list[tuple[bytes, str]] = []
 
@@ -42,6 +42,7 @@ def prepare(job: Job) -> None:
         import numpy as np
 
         import g3m.adapters.pixels
+        import g3m.load.torch  # its resampling; and torch, before the clock starts
 
         _held.extend(pairs(job.tars[0], job.samples))
         g3m.adapters.pixels.into(_held[0][0], np.empty((3, SIZE, SIZE), np.float32))
@@ -84,15 +85,16 @@ def decoder(job: Job, processes: bool = False) -> Iterator[tuple[Any, list[str]]
     import numpy as np
 
     from g3m.adapters.pixels import Preprocess, into
+    from g3m.load.torch import bicubic
 
-    preprocess = Preprocess(SIZE, "exact" if job.path == "exact" else "fast")
+    preprocess, resample = Preprocess(SIZE, decode_of(job.path)), None if job.path == "exact" else bicubic
     kind = np.uint8 if job.path == "uint8" else np.float32
 
     def batch(start: int) -> tuple[Any, list[str]]:
         chosen = _held[start : start + BATCH]
         out = np.empty((len(chosen), 3, SIZE, SIZE), kind)
         for place, (image, _) in enumerate(chosen):
-            into(image, out[place], preprocess)
+            into(image, out[place], preprocess, resample)
         return out, [text for _, text in chosen]
 
     starts = range(0, len(_held), BATCH)

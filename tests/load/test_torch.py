@@ -29,7 +29,17 @@ from g3m.adapters.pixels import Broken, Preprocess, floats, pixels
 from g3m.core.errors import NotVerified, SettingsError, UsageError
 from g3m.lab.drawings import draw
 from g3m.load.dataset import Dataset, dataset
-from g3m.load.torch import Images, Loader, Normalize, bicubic, collate, loader, normalize, preprocess
+from g3m.load.torch import (
+    Images,
+    Loader,
+    Normalize,
+    _fitting_workers,
+    bicubic,
+    collate,
+    loader,
+    normalize,
+    preprocess,
+)
 
 torch.set_num_threads(1)
 
@@ -627,3 +637,16 @@ def test_after_a_fork(data: Dataset) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("23 0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "expected"),
+    [(1, "", 1), (8, "", 8), (64, "", 16), (64, "8", 8), (4, "8", 1), (8, "x", 8)],
+)
+def test_threads_fit_the_machine(
+    cores: int, ranks: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread a core, at most 16; the ranks that torchrun starts on a machine share its cores."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert _fitting_workers() == expected

@@ -350,13 +350,13 @@ def loader(  # noqa: PLR0913  # keywords of a person who trains, most of them ra
     `batch_size` is a rank's. Images are CLIP's normalised float32, with `normalize=False` uint8, or what
     `transform` makes of a Pillow image in RGB. `shuffle`: full, block, none. `last`: drop, pad, even.
     `decode`: fast, near, exact, nvjpeg. `workers` are threads, or with `processes=True` processes; None: one
-    for each core, at most 16; 0: no others. At most `prefetch` batches are made ahead (by each process).
-    `rank` and `world`: None takes torch.distributed's, or RANK and WORLD_SIZE. docs/guides/loading.md says
-    more. Raises SettingsError and UsageError.
+    for each core, shared by the ranks of a machine, at most 16; 0: no others. At most `prefetch` batches are
+    made ahead (by each process). `rank` and `world`: None takes torch.distributed's, or RANK and WORLD_SIZE.
+    docs/guides/loading.md says more. Raises SettingsError and UsageError.
     """
     given = rank is not None or world is not None
     rank, world = _ranks(rank, world)
-    workers = min(_cores(), MOST_WORKERS) if workers is None else workers
+    workers = _fitting_workers() if workers is None else workers
     if workers < 0 or prefetch < 1:
         raise SettingsError(f"workers must be 0 or more and prefetch 1 or more, not {workers} and {prefetch}")
     try:
@@ -376,11 +376,12 @@ def loader(  # noqa: PLR0913  # keywords of a person who trains, most of them ra
     return Loader(data, order, share, workshop)
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _fitting_workers() -> int:
+    """One for each core that this process may use, less what torchrun's other ranks on the machine take."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    beside = int(ranks) if ranks.isdecimal() else 1
+    return max(1, min(cores // max(1, beside), MOST_WORKERS))
 
 
 def _ranks(rank: int | None, world: int | None) -> tuple[int, int]:
