@@ -407,11 +407,24 @@ def test_long_pictures(size: tuple[int, int], way: Any) -> None:
     assert np.abs(made.astype(int) - reference(data)).max() <= (0 if way == "exact" else 3)
 
 
+def test_of_a_long_picture_the_crop_alone_is_made() -> None:
+    """A resampling that begins at the corner would make thousands of columns that nobody sees."""
+    asked: list[int] = []
+
+    def watched(levels: Any, columns: int, *rest: Any) -> Any:
+        asked.append(columns)
+        return by_pillow(levels, columns, *rest)
+
+    for width in (1000, 240, 241, 9000):
+        pixels(file_of(Image.new("RGB", (width, 60))), Preprocess(224, "near"), watched)
+    assert asked == [560]
+
+
 def test_what_only_gigabytes_could_make_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the scaled picture would be above the limit of pixels, only the crop is made of it."""
     image = scene(900, 10)
     wanted = np.asarray(square(image, 224)).astype(int)
-    monkeypatch.setattr(module, "PIXEL_LIMIT", 224 * 224 * 3)
+    monkeypatch.setattr(module, "PIXEL_LIMIT", 224 * int(224 * 900 / 10) - 1)
     monkeypatch.setattr(Image.Image, "crop", lambda *_: pytest.fail("all of it was made"))
     assert np.abs(np.asarray(square(image, 224)) - wanted).max() <= 2
 

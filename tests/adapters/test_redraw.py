@@ -242,7 +242,7 @@ def test_small_pictures_are_decoded_small() -> None:
     code = (
         "import re, sys; from g3m.adapters import redraw; from g3m.core.treatment import Resize;"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024;"
-        "data = sys.stdin.buffer.read(); redraw._pillow(); before = peak();"
+        "data = sys.stdin.buffer.read(); redraw.load_pillow(); before = peak();"
         "redraw.redraw(data, resize=Resize(size=200)); print(peak() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
@@ -444,7 +444,7 @@ def test_the_same_bytes_come_out_again() -> None:
 
 def test_bombs_are_refused_before_pillow_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """The header alone decides: nothing is decoded, not even opened."""
-    monkeypatch.setattr("g3m.adapters.redraw._pillow", lambda: pytest.fail("opened"))
+    monkeypatch.setattr("g3m.adapters.redraw.load_pillow", lambda: pytest.fail("opened"))
     side = int(PIXEL_LIMIT**0.5) + 1
     data = png(struct.pack(">2L5B", side, side, 8, 2, 0, 0, 0), b"")
     with pytest.raises(NotDrawn) as caught:

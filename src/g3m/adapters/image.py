@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
-from typing import Any
 
+from g3m.adapters.pillow import load_pillow, silence
 from g3m.core.structure import Structure, Verdict, in_order, look
 from g3m.core.treatment import PIXEL_LIMIT
 
@@ -25,7 +24,6 @@ DETAIL_CHARACTERS = 200
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _JPEG_FORMATS = ("JPEG", "MPO")  # several JPEGs in one file, as some cameras write: the first one counts
-_PILLOW_MODULES = re.compile(r"PIL\.")
 _ADDRESS = re.compile(r"<_io\.BytesIO object at \w+>")
 _RAN_OUT = ("Premature end of JPEG file", "image file is truncated")
 _OWN_LIMIT = "tj"
@@ -42,7 +40,8 @@ def judge(data: bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Verdict:
         return Verdict(seen.classes, "")
     found, detail = set(seen.classes) - {"broken", "bomb"}, ""
     complaint: str | None = None
-    pillow = _pillow()
+    silence()
+    pillow = load_pillow()
     try:
         if seen.width * seen.height > pixel_limit:
             raise pillow.DecompressionBombError(f"{seen.width} x {seen.height} pixels")
@@ -74,7 +73,7 @@ def load_decoders() -> None:
     """Import what `judge` needs, so that a broken installation shows before the first picture."""
     import simplejpeg  # noqa: F401
 
-    _pillow()
+    load_pillow()
 
 
 def _complaint(data: bytes) -> str:
@@ -93,30 +92,3 @@ def _is_cut(seen: Structure, data: bytes, words: str) -> bool:
     if seen.kind == "bmp":
         return int.from_bytes(data[2:6], "little") > len(data)
     return "no_end" in seen.classes or any(told in words for told in _RAN_OUT)
-
-
-def _pillow() -> Any:
-    """Pillow's Image module, with our formats and no other loaded, and its warnings off."""
-    # By name: to find WebP on its own, Pillow would import all its fifty formats.
-    from PIL import (
-        BmpImagePlugin,  # noqa: F401
-        GifImagePlugin,  # noqa: F401
-        Image,
-        JpegImagePlugin,  # noqa: F401
-        PngImagePlugin,  # noqa: F401
-        TiffImagePlugin,  # noqa: F401
-        WebPImagePlugin,  # noqa: F401
-    )
-
-    _silence_pillow()
-    return Image
-
-
-def _silence_pillow() -> None:
-    """Ignore warnings from Pillow's modules: they are about one picture, and the verdict says it.
-
-    For the whole process and for good, because `warnings.catch_warnings` is not safe in threads.
-    """
-    rule = ("ignore", None, Warning, _PILLOW_MODULES, 0)
-    if not warnings.filters or warnings.filters[0] != rule:
-        warnings.filterwarnings("ignore", module=_PILLOW_MODULES.pattern)

@@ -23,11 +23,11 @@ import functools
 import io
 import re
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from g3m.adapters.pillow import load_pillow, silence
 from g3m.core.treatment import PIXEL_LIMIT
 
 Decode = Literal["fast", "near", "exact"]
@@ -51,7 +51,6 @@ LONGEST = 4
 """Beyond this ratio of the sides too little of a scaled picture would show: Pillow makes the crop alone."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_PILLOW_MODULES = re.compile(r"PIL\.")
 _ADDRESS = re.compile(r"<_io\.BytesIO object at \w+>")
 _JPEG = b"\xff\xd8\xff"
 _FOUR_COLOURS = ("CMYK", "YCCK")
@@ -151,7 +150,7 @@ def _levels(image: bytes, preprocess: Preprocess, resample: Resample | None) -> 
 
 def _guarded(way: Callable[[bytes], Any], image: bytes) -> Any:
     """What `way` makes of the bytes; whatever a decoder raises becomes Broken, except that memory ran out."""
-    _silence_pillow()
+    silence()
     try:
         return way(image)
     except (Broken, MemoryError):
@@ -260,31 +259,7 @@ def _refuse_bomb(width: int, height: int) -> None:
 
 def _decoded(image: bytes) -> Any:
     """All pixels of a picture, by Pillow, in red, green and blue."""
-    with _pillow().open(io.BytesIO(image), formats=_FORMATS) as opened:
+    with load_pillow().open(io.BytesIO(image), formats=_FORMATS) as opened:
         _refuse_bomb(opened.width, opened.height)
         opened.load()
         return opened if opened.mode == "RGB" else opened.convert("RGB")
-
-
-@functools.cache
-def _pillow() -> Any:
-    """Pillow's Image module, with our formats and no other loaded."""
-    # By name: to find WebP on its own, Pillow would import all its fifty formats.
-    from PIL import (
-        BmpImagePlugin,  # noqa: F401
-        GifImagePlugin,  # noqa: F401
-        Image,
-        JpegImagePlugin,  # noqa: F401
-        PngImagePlugin,  # noqa: F401
-        TiffImagePlugin,  # noqa: F401
-        WebPImagePlugin,  # noqa: F401
-    )
-
-    return Image
-
-
-def _silence_pillow() -> None:
-    """Ignore warnings from Pillow's modules, for good: `warnings.catch_warnings` is not safe in threads."""
-    rule = ("ignore", None, Warning, _PILLOW_MODULES, 0)
-    if not warnings.filters or warnings.filters[0] != rule:
-        warnings.filterwarnings("ignore", module=_PILLOW_MODULES.pattern)

@@ -14,6 +14,7 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+from g3m.adapters.pillow import load_pillow
 from g3m.core.structure import look
 from g3m.core.treatment import PIXEL_LIMIT, Resize
 
@@ -61,7 +62,7 @@ def redraw(
     if seen.kind is None:
         raise NotDrawn("not_an_image", "none of the known formats")
     _limit((seen.width, seen.height))  # before Pillow sees it: a header is enough to refuse
-    pillow = _pillow()
+    pillow = load_pillow()
     try:
         with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
             _limit(image.size)  # the two may read a crafted header differently
@@ -126,7 +127,7 @@ def _times(size: tuple[int, int], side: int, reference: int) -> tuple[int, int]:
 
 def _scaled(image: Any, frame: _Frame) -> Any:
     """The part of the picture in its new size; a JPEG is decoded no larger than the filter needs."""
-    pillow = _pillow()
+    pillow = load_pillow()
     width, height = image.size
     left, top, right, bottom = frame.box
     # The whole picture at the scale at which the part has the size that the filter needs.
@@ -164,7 +165,7 @@ def _plain(image: Any) -> Any:
 
 def _onto_white(image: Any, canvas_size: tuple[int, int] | None) -> Any:
     """The picture on white where it is transparent, and in the middle of a white canvas if there is one."""
-    pillow = _pillow()
+    pillow = load_pillow()
     size = canvas_size or image.size
     clear = image.mode in ("LA", "RGBA")
     if not clear and size == image.size:
@@ -200,7 +201,7 @@ def _coloured(image: Any, profile: bytes, rgb: bool) -> tuple[Any, bytes]:
 def _encode(image: Any, profile: bytes, orientation: int, quality: int) -> bytes:
     exif = b""
     if orientation != 1:
-        tags = _pillow().Exif()
+        tags = load_pillow().Exif()
         tags[_ORIENTATION_TAG] = orientation
         exif = tags.tobytes()
     image.info = {}  # else Pillow would carry comments over
@@ -221,18 +222,3 @@ def _turns(pillow: Any) -> dict[int, Any]:
         7: way.TRANSVERSE,
         8: way.ROTATE_90,
     }
-
-
-def _pillow() -> Any:
-    """Pillow's Image module with the five formats and no other loaded."""
-    # By name: to find WebP on its own, Pillow would import all its fifty formats.
-    from PIL import (
-        BmpImagePlugin,  # noqa: F401
-        GifImagePlugin,  # noqa: F401
-        Image,
-        JpegImagePlugin,  # noqa: F401
-        PngImagePlugin,  # noqa: F401
-        WebPImagePlugin,  # noqa: F401
-    )
-
-    return Image
