@@ -38,6 +38,11 @@ bench: $(VENV)/tested .cache/bench/installed
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/fetch.py
 	$(BIN)/python bench/stream.py
+	$(BIN)/python bench/index.py
+	$(BIN)/python bench/decode.py
+	$(BIN)/python bench/load.py
+
+# By hand, because what it compares with takes 3.5 GB: $(BIN)/python bench/neighbours.py
 
 # What bench/fetch.py compares with, beside the aria2, curl, wget, nginx and openssl of the system.
 .cache/bench/installed: bench/peers.txt $(VENV)/created
