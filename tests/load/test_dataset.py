@@ -493,3 +493,14 @@ def test_threads_in_several_folders(three: Dataset) -> None:
     for thread in threads:
         thread.join(timeout=10)
     assert wrong == []
+
+
+def test_a_sample_is_printed_in_a_line() -> None:
+    """Neither the bytes of a picture nor all of a long caption fill the screen."""
+    assert (
+        repr(Sample("k", "coco", b"x" * 12345, "a dog"))
+        == "<g3m sample coco/k: image of 12,345 bytes, 'a dog'>"
+    )
+    long = repr(Sample("k", "coco", b"", "\x1b[31m" + "a" * 500))
+    assert len(long) < 150
+    assert "\x1b" not in long

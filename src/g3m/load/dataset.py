@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Weights = Sequence[float] | Mapping[str, float]
 
+SHOWN_CHARACTERS = 60
+"""How much of a caption is printed with a sample."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -40,6 +43,10 @@ class Sample:
     image: bytes
     text: str
     json: bytes = b""
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= SHOWN_CHARACTERS else self.text[:SHOWN_CHARACTERS] + "…"
+        return f"<g3m sample {self.dataset}/{self.key}: image of {len(self.image):,} bytes, {text!r}>"
 
     @property
     def meta(self) -> dict[str, Any]:
