@@ -177,6 +177,18 @@ def test_weights_are_shares() -> None:
     assert {whole[number] for number in range(30)} == {1}
 
 
+def test_weighted_datasets_go_their_own_ways() -> None:
+    """Of two datasets of one size an epoch takes different parts, not the same places of both."""
+    order = small((40, 40, 40), "full", weights=(1.0, 1.0, 4.0))
+    seen = flat(of_all(order, 0, 1, 8, "even"))
+    one, two = (
+        {number for number in seen if number < 40},
+        {number - 40 for number in seen if 40 <= number < 80},
+    )
+    assert len(one) == len(two) == 20
+    assert one != two
+
+
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4).map(tuple),
     shuffle=SHUFFLE,
