@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import io
 import pickle
@@ -51,7 +52,9 @@ def by_pillow(levels: Any, columns: int, rows: int, across: float, down: float) 
 
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-RESAMPLES = [None, by_pillow, *([by_torch] if HAS_TORCH else [])]
+TORCH = tuple(map(int, importlib.metadata.version("torch").split(".")[:2])) if HAS_TORCH else (0, 0)
+RESAMPLES = [None, by_pillow, *([by_torch] if TORCH >= (2, 1) else [])]
+"""torch 2.0 resamples bytes up to dozens of levels off: load/torch.py leaves it to Pillow there."""
 
 
 def scene(width: int, height: int, seed: int = 1) -> Image.Image:

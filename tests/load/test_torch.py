@@ -34,6 +34,8 @@ from g3m.load.torch import (
     Loader,
     Normalize,
     _fitting_workers,
+    _is_as_pillow,
+    _resample,
     bicubic,
     collate,
     loader,
@@ -650,3 +652,19 @@ def test_threads_fit_the_machine(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
     assert _fitting_workers() == expected
+
+
+def test_resampling_is_proved_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch whose bytes come out wrong, as 2.0's do, or without vector code leaves resampling to Pillow."""
+
+    def off(*of: Any) -> Any:
+        return numpy.clip(bicubic(*of).astype(int) + 4, 0, 255)
+
+    assert _is_as_pillow(bicubic)
+    assert not _is_as_pillow(off)
+    for name, value in (("bicubic", off), ("torch.backends.cpu.get_cpu_capability", lambda: "DEFAULT")):
+        with monkeypatch.context() as patched:
+            patched.setattr(name if "." in name else f"g3m.load.torch.{name}", value)
+            assert _resample.__wrapped__() is None
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    assert _resample.__wrapped__() is bicubic
