@@ -245,3 +245,27 @@ def test_other_pictures_are_no_obstacle(data: Dataset) -> None:
     two.load_state_dict(one.state_dict())
     one.close()
     assert len({*before, *keys_of(two)}) == SAMPLES
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"epoch": -1},
+        {"epoch": "0"},
+        {"steps": None},
+        {"world": 0},
+        {"batch_size": 0},
+        {"last": "first"},
+        {"good": 1.5},
+        {"earlier": [{"world": 2}]},
+        {"earlier": 3},
+    ],
+)
+def test_a_damaged_state_is_refused(data: Dataset, damage: dict[str, Any]) -> None:
+    """What no loader wrote is an error that says so, and the loader stays usable."""
+    loader = made(data)
+    state = loader.state_dict()
+    with pytest.raises(UsageError, match="the state is damaged"):
+        loader.load_state_dict(state | damage)
+    loader.load_state_dict(state)
+    assert keys_of(loader)

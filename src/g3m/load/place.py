@@ -19,6 +19,10 @@ _HINT_OTHER = (
     "use the same datasets, exclusions, weights, seed and shuffle as then, or begin without the state",
     "请使用与当时相同的数据集、排除列表、权重、seed 和 shuffle，或不加载该状态从头开始",
 )
+_HINT_AS_GIVEN = (
+    "give load_state_dict() what state_dict() gave, by the same version of g3m",
+    "请把 state_dict() 的返回值原样传给 load_state_dict()，并使用同一版本的 g3m",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,7 @@ def place_of(state: dict[str, Any], order: Order, share: Share, fingerprint: str
     if state.get(_NAME) != FORMAT:
         raise UsageError(
             f"not the state of a g3m loader of format {FORMAT}; it has: {', '.join(map(str, state))[:200]}",
-            hint=(
-                "give load_state_dict() what state_dict() gave, by the same version of g3m",
-                "请把 state_dict() 的返回值原样传给 load_state_dict()，并使用同一版本的 g3m",
-            ),
+            hint=_HINT_AS_GIVEN,
         )
     for name, value in {"dataset": fingerprint, **_ordered(order)}.items():
         if state.get(name) != value:
@@ -62,12 +63,17 @@ def place_of(state: dict[str, Any], order: Order, share: Share, fingerprint: str
                 f"the state is of another {name}: {_short(state.get(name))}, here it is {_short(value)}",
                 hint=_HINT_OTHER,
             )
-    done, earlier = _read(state), tuple(_read(stretch) for stretch in state["earlier"])
+    try:
+        epoch, good = _whole(state["epoch"]), state["good"]
+        done, earlier = _read(state), tuple(_read(stretch) for stretch in state["earlier"])
+        good = None if good is None else _whole(good)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the state is damaged: {error!r}", hint=_HINT_AS_GIVEN) from None
     if (done.world, done.batch_size, done.last) == (share.world, share.batch_size, share.last):
-        return Place(state["epoch"], done.steps, earlier), state["good"]
+        return Place(epoch, done.steps, earlier), good
     if done.steps:
         earlier = (*earlier, done)
-    return Place(state["epoch"], 0, earlier), state["good"]
+    return Place(epoch, 0, earlier), good
 
 
 def _ordered(order: Order) -> dict[str, Any]:
@@ -89,7 +95,16 @@ def _written(stretch: Stretch) -> dict[str, Any]:
 
 
 def _read(stretch: dict[str, Any]) -> Stretch:
-    return Stretch(stretch["world"], stretch["batch_size"], stretch["last"], stretch["steps"])
+    """Raises KeyError, TypeError or ValueError for what no loader wrote."""
+    world, batch_size = _whole(stretch["world"]), _whole(stretch["batch_size"])
+    share = Share(0, world, batch_size, stretch["last"])  # checks all three
+    return Stretch(share.world, share.batch_size, share.last, _whole(stretch["steps"]))
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no number of things")
+    return value
 
 
 def _short(value: Any) -> str:
