@@ -16,6 +16,7 @@ from g3m.load.exclusion import Exclusion
 from g3m.load.torch import Loader
 from g3m.runners.base import Summary
 from g3m.runners.run import Report
+from g3m.steps.export import Exported
 from g3m.steps.index import Indexed
 from g3m.steps.ledger import Finding
 
@@ -119,6 +120,14 @@ def train(root: Path) -> None:
     for images, captions, keys in loader:
         print(images.shape, captions[0], keys[0])
     loader.load_state_dict(loader.state_dict())
+
+
+def tell(root: Path) -> str:
+    """What other programs read."""
+    exported: Exported = g3m.export("open_clip", ["coco"], root=root)
+    counts: dict[str, int] = dict(exported.datasets)
+    print(counts, exported.written)
+    return exported.text
 
 
 def mistakes(root: Path) -> None:
