@@ -162,9 +162,14 @@ def test_a_stop_comes_soon_also_from_a_slow_host(desk: Desk, mischief: Any, numb
 def test_the_request_to_stop_stands_below_the_picture(desk: Desk) -> None:
     """On a terminal the next pictures say that the run is stopping, until it has; then the cursor is back."""
     slow(desk)
-    ran = desk.on_terminal("get", "coco_valid", "--yes", "--max-time", "1s")
-    assert ran.code == 10
-    assert re.search(r"connections?[^\n]*\r?\n[^\n]*The 1s of --max-time are over", ran.err)
+    for seconds in (1, 3, 6):  # a busy machine may need some until there is a picture
+        ran = desk.on_terminal("get", "coco_valid", "--yes", "--max-time", f"{seconds}s")
+        assert ran.code == 10
+        below = rf"connections?[^\n]*\r?\n[^\n]*The {seconds}s of --max-time are over"
+        if re.search(below, ran.err):
+            break
+    else:
+        pytest.fail("no picture with the request below it")
     assert ran.err.count("\x1b[?25l") == ran.err.count("\x1b[?25h") == 1
     assert "Continue with:" in ran.err
 

@@ -209,7 +209,9 @@ def test_the_archive_never_lies_on_the_disk_whole(source: Source, tmp_path: Path
     assert max(parts) < size / 2, "the archive itself is dropped as it is used up"
     shards = sum(path.stat().st_size for path in root.rglob("*.tar"))
     one_more = shards / 3 if source.archive.name.endswith("gz") else 0
-    assert max(sizes) < 1.15 * shards + 3 * WINDOW_BYTES + one_more
+    # A spool is given back shard by shard, which a busy machine does late; an archive that is kept would double it.
+    late = 1.33 if one_more else 1.15
+    assert max(sizes) < late * shards + 3 * WINDOW_BYTES + one_more
     assert len([at for at in sizes if at]) > 5, "it was looked at while it came"
 
 
