@@ -325,10 +325,11 @@ def _answer(status: int, extra: bytes = b"", length: int = 0) -> bytes:
     return head + extra + b"Content-Length: %d\r\n\r\n" % length
 
 
-def main() -> None:
+def main(kind: type[Server] = Server) -> None:
+    """Serve what the file on the command line says, until told to stop; the counts are printed then."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     sources = [Source(**item) for item in spec["sources"]]
-    server = Server(sources, spec["seed"])
+    server = kind(sources, spec["seed"])
     told = {source.name: {"host": source.host, "port": source.port} for source in sources}
     print(json.dumps(told), flush=True)
     server.run()

@@ -5,12 +5,9 @@ python bench/line.py SPEC.json    the same addresses, answers and counts
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
-from hostile import BURST_S, Server
+from hostile import BURST_S, Server, main
 from link import Source
 
 
@@ -30,15 +27,5 @@ class Line(Server):
             connection.ready_s = self._free_s[source.name]
 
 
-def main() -> None:
-    spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sources = [Source(**item) for item in spec["sources"]]
-    server = Line(sources, spec["seed"])
-    told = {source.name: {"host": source.host, "port": source.port} for source in sources}
-    print(json.dumps(told), flush=True)
-    server.run()
-    print(json.dumps(server.counts()), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(Line)
