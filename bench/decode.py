@@ -132,12 +132,9 @@ def of_torchvision() -> dict[str, Way]:
     """torchvision's own transforms; beside a torch without CUDA its operators must be declared first."""
     if not util.find_spec("torchvision"):
         return {}
-    import torch
+    from torchvision_operators import declare
 
-    declared = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        with contextlib.suppress(RuntimeError):
-            declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    declare()
     from torchvision import transforms
     from torchvision.transforms import InterpolationMode
 

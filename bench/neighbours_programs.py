@@ -13,10 +13,6 @@ from importlib.metadata import version
 from typing import Any
 
 Row = list[str]
-TORCHVISION = (
-    "nms", "qnms", "roi_align", "_roi_align_backward", "ps_roi_align", "_ps_roi_align_backward", "roi_pool",
-    "_roi_pool_backward", "ps_roi_pool", "_ps_roi_pool_backward", "deform_conv2d", "_deform_conv2d_backward",
-)  # fmt: skip
 
 
 def sha(data: bytes) -> str:
@@ -92,12 +88,9 @@ def open_clip(job: dict[str, Any]) -> dict[str, Any]:
     import argparse
     import shlex
 
-    import torch
+    from torchvision_operators import declare
 
-    # torchvision has no build for this torch: the operators that it looks for are declared, and never called.
-    library = torch.library.Library("torchvision", "DEF")
-    for name in TORCHVISION:
-        library.define(f"{name}(Tensor x) -> Tensor")
+    declare()
     from open_clip_train import data
 
     words = shlex.split(job["text"].replace("\\\n", " "))  # as a shell does

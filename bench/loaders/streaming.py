@@ -1,4 +1,3 @@
-# ruff: noqa: I001
 """mosaicml-streaming over its own shards (MDS), which load_data.py made."""
 
 from __future__ import annotations
@@ -6,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import loaders.torchvision_ops  # noqa: F401  first, because of torchvision
-import streaming as mosaic
 from torch.utils.data import DataLoader
+from torchvision_operators import declare
 
 from loaders.job import BATCH, SEED, Job, collate, work
+
+declare()
+import streaming as mosaic  # noqa: E402  # it imports torchvision
 
 
 def convert(job: Job) -> None:
