@@ -129,14 +129,13 @@ def picture(image: bytes) -> Any:
 
 def square(whole: Any, size: int) -> Any:
     """A Pillow image with its shorter side scaled to `size`, and the middle of that: the reference itself."""
-    from PIL import Image
-
+    bicubic = load_pillow().Resampling.BICUBIC
     wide, high = _covering(whole.width, whole.height, size)
     if wide * high > PIXEL_LIMIT:  # the reference would need gigabytes for what nobody sees
         box = _box(whole.width, whole.height, size, 8)
-        return whole.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        return whole.resize((size, size), bicubic, box=box)
     left, top = _middle(wide, size), _middle(high, size)
-    scaled = whole.resize((wide, high), Image.Resampling.BICUBIC)
+    scaled = whole.resize((wide, high), bicubic)
     return scaled.crop((left, top, left + size, top + size))
 
 
@@ -190,13 +189,13 @@ def _turbo(image: bytes, *, size: int, scales: tuple[int, ...], resample: Resamp
 def _resampled(levels: Any, shape: tuple[int, int, int, int], resample: Resample | None) -> Any:
     """What the crop of the reference shows; `shape` as in `_box`."""
     import numpy
-    from PIL import Image
 
     width, height, size, eighths = shape
     if resample is None or max(width, height) > LONGEST * min(width, height):
         high, wide = levels.shape[:2]
-        whole = Image.frombuffer("RGB", (wide, high), levels, "raw", "RGB", 0, 1)
-        return numpy.asarray(whole.resize((size, size), Image.Resampling.BICUBIC, box=_box(*shape)))
+        pillow = load_pillow()
+        whole = pillow.frombuffer("RGB", (wide, high), levels, "raw", "RGB", 0, 1)
+        return numpy.asarray(whole.resize((size, size), pillow.Resampling.BICUBIC, box=_box(*shape)))
     wide, high = _covering(width, height, size)
     left, top = _middle(wide, size), _middle(high, size)
     across, down = width * eighths / 8 / wide, height * eighths / 8 / high

@@ -64,7 +64,6 @@ class Opened:
     name: str
     manifest: Manifest | None
     index: Index
-    index_data: memoryview
     reader: ShardReader
 
 
@@ -74,7 +73,7 @@ class Folder:
     def __init__(self, opened: Opened) -> None:
         self.place, self.name, self.manifest = opened.place, opened.name, opened.manifest
         self.shown = shown(self.place)
-        self._index, self._index_data, self._reader = opened.index, opened.index_data, opened.reader
+        self._index, self._reader = opened.index, opened.reader
         fields = self._index.fields
         self._text, self._json = (fields.index(name) if name in fields else -1 for name in (TEXT, JSON))
 
@@ -97,10 +96,11 @@ class Folder:
             for shard in self.manifest.shards:
                 found.update(f"{shard.name} {shard.samples} {shard.sha256}\n".encode())
             return found.hexdigest()
-        found.update(f"{len(self)} {len(self._index_data)} {self.shards} {self._index.sizes}".encode())
+        data = self._index.data
+        found.update(f"{len(self)} {len(data)} {self.shards} {self._index.sizes}".encode())
         for number in range(_BLOCKS):
-            start = len(self._index_data) * number // _BLOCKS
-            found.update(self._index_data[start : start + _BLOCK_BYTES])
+            start = len(data) * number // _BLOCKS
+            found.update(data[start : start + _BLOCK_BYTES])
         return found.hexdigest()
 
     def keys(self) -> Iterator[str]:
@@ -218,7 +218,7 @@ def _open_remote(place: str) -> Folder:
     index = _index(shown(place), memoryview(index_data), body, _HINT_REMOTE)
     reader = RemoteReader(place, sizes=_sizes(index))
     name = body.dataset if body is not None else tail(place, 1)
-    return Folder(Opened(place, name, body, index, memoryview(index_data), reader))
+    return Folder(Opened(place, name, body, index, reader))
 
 
 def _open_local(place: str) -> Folder:
@@ -236,7 +236,7 @@ def _open_local(place: str) -> Folder:
     lies = index.folder or home
     name = body.dataset if body is not None else tail(lies, 1)
     again = home if file == INDEX and not index.folder else place
-    return Folder(Opened(again, name, body, index, index_data, LocalReader(Path(lies), _sizes(index))))
+    return Folder(Opened(again, name, body, index, LocalReader(Path(lies), _sizes(index))))
 
 
 def _index(place: str, index_data: memoryview, body: Manifest | None, hint: Bilingual) -> Index:
