@@ -19,6 +19,7 @@ from g3m.core.treatment import (
     CLASSES,
     DECODED,
     DEFAULTS,
+    DRAWING,
     FIXES,
     NEVER_KEPT,
     REDRAWN,
@@ -170,6 +171,38 @@ def test_how_long_a_caption_may_be() -> None:
     assert Treatment().caption_limit_bytes == CAPTION_LIMIT_BYTES
     assert Treatment(policy={"caption_too_long": "keep"}).caption_limit_bytes == CAPTION_BOUND_BYTES
     assert str(CAPTION_LIMIT_BYTES) in CLASSES["caption_too_long"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "always", "bigger"),
+    [
+        ("keep_ratio", (900, 256), True, True),
+        ("keep_ratio", (900, 257), False, False),
+        ("keep_ratio_largest", (256, 9), True, True),
+        ("center_crop", (900, 200), False, True),
+        ("center_crop", (900, 257), False, False),
+        ("border", (200, 100), False, True),
+        ("border", (257, 100), False, False),
+        ("border", (256, 256), True, True),
+    ],
+)
+def test_small_squares_stay_only_if_asked(
+    mode: Any, size: tuple[int, int], always: bool, bigger: bool
+) -> None:
+    """Square modes enlarge small pictures unless only bigger ones are to change; the identity tells them apart."""
+    plain, asked = Resize(size=256, mode=mode), Resize(size=256, mode=mode, only_if_bigger=True)
+    assert (plain.leaves(*size), asked.leaves(*size)) == (always, bigger)
+    written = Treatment(resize=asked).to_dict()
+    assert written != Treatment(resize=plain).to_dict()
+    assert Treatment.from_dict(written).resize == asked
+
+
+def test_pictures_drawn_in_another_way_are_another_dataset() -> None:
+    """What encodes pictures anew names its way, which treatments of before did not; what does not is as it was."""
+    assert Treatment(resize=Resize(size=9)).to_dict() == {"resize": [9, "keep_ratio", 95], "drawing": DRAWING}
+    assert "drawing" not in Treatment(policy={"bomb": "reject", "trailing": "fix"}).to_dict()
+    old = Treatment.from_dict({"resize": [9, "keep_ratio", 95]})
+    assert old.resize == Resize(size=9)
 
 
 def test_words_are_short_and_whole() -> None:

@@ -1,7 +1,11 @@
 """Encoding a picture anew: smaller, upright, in RGB, as JPEG; runs where hostile bytes may do no harm.
 
-Here: Pillow, from bytes to bytes. Whether a picture is to be changed is decided elsewhere
+Here: Pillow and libjpeg-turbo, from bytes to bytes. Whether a picture is to be changed is decided elsewhere
 (core/treatment.py); the guard's worker process calls it, because decoders crash and pictures claim gigabytes.
+
+Where a colour JPEG only gets smaller (nearly every picture there is), brightness and colours go apart, as
+the file stores them: colours at half resolution, which is all that comes out, and no conversion to red, green
+and blue and back. Everything else goes the plain way.
 
 What comes out has an ICC profile (if the picture had one that fits its colours), the orientation tag (if it
 was not turned), and nothing else: no camera, no place, no thumbnail. The same bytes give the same bytes with
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from g3m.adapters.pillow import load_pillow
+from g3m.core.segments import PROFILE_LIMIT_BYTES, with_segments
 from g3m.core.structure import look
 from g3m.core.treatment import PIXEL_LIMIT, Resize
 
@@ -24,11 +29,8 @@ DECODE_GAP = 1.5
 REDUCING_GAP = 3.0
 """Other formats are averaged down to so many times the wanted size before the filter."""
 
-PROFILE_LIMIT_BYTES = 2**21
-"""Those of printers have half a megabyte; what is larger is no profile, and a JPEG has room for 16 MB."""
-
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-_ORIENTATION_TAG = 0x0112
+_JPEG_FORMATS = ("JPEG", "MPO")  # several JPEGs in one file, as some cameras write: the first one counts
 _SPACES = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 """The colour space that an ICC profile states for the pixels of a mode."""
 
@@ -72,6 +74,13 @@ def redraw(
             if not (frame or turning or colouring or (jpeg and seen.kind != "jpeg")):
                 return None
             profile = image.info.get("icc_profile") or b""
+            if frame and not (frame.canvas or turning) and _has_planes(image, frame):
+                asked = quality if resize is None else resize.quality
+                return with_segments(
+                    _made_of_planes(image, frame, asked),
+                    orientation=seen.orientation,
+                    profile=_fitting(profile, "RGB"),
+                )
             made = _scaled(image, frame) if frame else _plain(image)
         made = _onto_white(made, frame.canvas if frame else None)
         made, profile = _coloured(made, profile, colouring)
@@ -108,15 +117,16 @@ def _frame(size: tuple[int, int], resize: Resize) -> _Frame | None:
     width, height = size
     side, whole = resize.size, (0.0, 0.0, float(width), float(height))
     shorter, longer = min(size), max(size)
+    if resize.leaves(width, height):
+        return None
     if resize.mode == "center_crop":
         left, top = (width - shorter) / 2, (height - shorter) / 2
         box = (left, top, left + shorter, top + shorter)
-        return None if width == height == side else _Frame((side, side), box)
+        return _Frame((side, side), box)
     if resize.mode == "border":
         canvas = (side, side)
-        return None if width == height == side else _Frame(_times(size, side, longer), whole, canvas)
-    reference = shorter if resize.mode == "keep_ratio" else longer
-    return None if reference <= side else _Frame(_times(size, side, reference), whole)
+        return _Frame(_times(size, side, longer), whole, canvas)
+    return _Frame(_times(size, side, shorter if resize.mode == "keep_ratio" else longer), whole)
 
 
 def _times(size: tuple[int, int], side: int, reference: int) -> tuple[int, int]:
@@ -127,17 +137,59 @@ def _times(size: tuple[int, int], side: int, reference: int) -> tuple[int, int]:
 
 def _scaled(image: Any, frame: _Frame) -> Any:
     """The part of the picture in its new size; a JPEG is decoded no larger than the filter needs."""
-    pillow = load_pillow()
+    box, _ = _draft(image, frame, None)
+    plain = _plain(image)
+    part = _within(box, plain)
+    return plain.resize(frame.size, load_pillow().Resampling.LANCZOS, part, REDUCING_GAP)
+
+
+def _draft(image: Any, frame: _Frame, mode: str | None) -> tuple[tuple[float, ...], bool]:
+    """Have a JPEG decoded no larger than the filter needs: the box there, and whether it is smaller."""
     width, height = image.size
     left, top, right, bottom = frame.box
     # The whole picture at the scale at which the part has the size that the filter needs.
     across = frame.size[0] * width / (right - left) * DECODE_GAP
     down = frame.size[1] * height / (bottom - top) * DECODE_GAP
-    drafted = image.draft(None, (max(int(across), 1), max(int(down), 1)))
+    drafted = image.draft(mode, (max(int(across), 1), max(int(down), 1)))
     by = drafted[1][2] / width if drafted else 1.0
-    plain = _plain(image)
-    box = (left * by, top * by, min(right * by, plain.width), min(bottom * by, plain.height))
-    return plain.resize(frame.size, pillow.Resampling.LANCZOS, box, REDUCING_GAP)
+    return tuple(edge * by for edge in frame.box), by < 1
+
+
+def _within(box: tuple[float, ...], image: Any) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    return left, top, min(right, image.width), min(bottom, image.height)
+
+
+def _has_planes(image: Any, frame: _Frame) -> bool:
+    """Whether a picture is stored as brightness and two colours, by libjpeg's own rule, and no line."""
+    if image.format not in _JPEG_FORMATS or image.mode != "RGB" or min(frame.size) < 2:
+        return False
+    if "jfif" in image.info or "adobe_transform" not in image.info:
+        return "jfif" in image.info or [layer[0] for layer in image.layer] == [1, 2, 3]
+    return bool(image.info["adobe_transform"])
+
+
+def _made_of_planes(image: Any, frame: _Frame, quality: int) -> bytes:
+    """The new JPEG: brightness in the new size, colours in half of it."""
+    import simplejpeg
+
+    pillow = load_pillow()
+    box, is_smaller = _draft(image, frame, "YCbCr")
+    image.load()
+    bright, *colours = image.split()
+    wide, high = frame.size
+    half = ((wide + 1) // 2, (high + 1) // 2)
+    left, top, right, bottom = box
+    # Where a side is odd, the last half pixel reaches beyond the picture.
+    reach = (left, top, left + (right - left) * 2 * half[0] / wide, top + (bottom - top) * 2 * half[1] / high)
+    way = pillow.Resampling
+    # Pairs of a whole decode's colour pixels are averaged first: libjpeg has interpolated half of them.
+    gap = None if is_smaller else max((right - left) / wide * 0.99, 1.0)
+    planes = [bright.resize(frame.size, way.LANCZOS if is_smaller else way.BICUBIC, _within(box, bright))]
+    planes += [one.resize(half, way.HAMMING, _within(reach, one), gap) for one in colours]
+    buffers = [memoryview(one.tobytes()).cast("B", (one.height, one.width)) for one in planes]
+    made: bytes = simplejpeg.encode_jpeg_yuv_planes(*buffers, quality)
+    return made
 
 
 def _plain(image: Any) -> Any:
@@ -184,10 +236,10 @@ def _coloured(image: Any, profile: bytes, rgb: bool) -> tuple[Any, bytes]:
     A profile of another colour space says nothing and is dropped. What becomes RGB becomes sRGB: through its
     profile where there is one, else by the plain formula.
     """
-    fits = profile[16:20] == _SPACES[image.mode] and len(profile) <= PROFILE_LIMIT_BYTES
+    profile = _fitting(profile, image.mode)
     if not rgb or image.mode == "RGB":
-        return image, profile if fits else b""
-    if fits:
+        return image, profile
+    if profile:
         try:
             from PIL import ImageCms
 
@@ -198,16 +250,17 @@ def _coloured(image: Any, profile: bytes, rgb: bool) -> tuple[Any, bytes]:
     return image.convert("RGB"), b""
 
 
+def _fitting(profile: bytes, mode: str) -> bytes:
+    """The profile if it is one for the colours of a mode, else nothing."""
+    fits = profile[16:20] == _SPACES[mode] and len(profile) <= PROFILE_LIMIT_BYTES
+    return profile if fits else b""
+
+
 def _encode(image: Any, profile: bytes, orientation: int, quality: int) -> bytes:
-    exif = b""
-    if orientation != 1:
-        tags = load_pillow().Exif()
-        tags[_ORIENTATION_TAG] = orientation
-        exif = tags.tobytes()
     image.info = {}  # else Pillow would carry comments over
     target = io.BytesIO()
-    image.save(target, "JPEG", quality=quality, icc_profile=profile or None, exif=exif)
-    return target.getvalue()
+    image.save(target, "JPEG", quality=quality)
+    return with_segments(target.getvalue(), orientation=orientation, profile=profile)
 
 
 def _turns(pillow: Any) -> dict[int, Any]:

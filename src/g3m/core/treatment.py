@@ -21,6 +21,13 @@ ACTIONS: tuple[Action, ...] = ("keep", "reject", "fix")
 PIXEL_LIMIT = 64_000_000
 """The largest picture of all sources has 25 million pixels; one of 64 million takes 256 MB."""
 
+DRAWING = 2
+"""The way in which pictures are encoded anew; another one gives other bytes, and another identity.
+
+1   Lanczos over red, green and blue, encoded by Pillow; treatments of that time do not name it
+2   bicubic over brightness and colour apart (docs/guides/resizing.md)
+"""
+
 CAPTION_LIMIT_BYTES = 65536
 CAPTION_BOUND_BYTES = 2**20
 """A longer caption is left out whatever the policy says: it is no caption, and it would be held in memory."""
@@ -86,11 +93,27 @@ class Resize:
     keep_ratio_largest   the longer side has `size` pixels; smaller pictures stay as they are
     center_crop          exactly size x size: scaled to cover it, the middle kept; small ones are enlarged
     border               exactly size x size: scaled to fit in, white around it; small ones are enlarged
+
+    With `only_if_bigger` the square modes, too, leave small pictures as they are, and not square then:
+    center_crop those whose shorter side has no more than `size` pixels, border those whose longer side has.
     """
 
     size: int
     mode: ResizeMode = "keep_ratio"
     quality: int = 95
+    only_if_bigger: bool = False
+
+    def leaves(self, width: int, height: int) -> bool:
+        """Whether a picture of so many pixels stays as it is.
+
+        >>> Resize(size=256).leaves(640, 256), Resize(size=256, mode="border").leaves(64, 48)
+        (True, False)
+        """
+        is_square = self.mode in ("center_crop", "border")
+        if is_square and not self.only_if_bigger:
+            return width == height == self.size
+        decisive = min if self.mode in ("keep_ratio", "center_crop") else max
+        return decisive(width, height) <= self.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +151,12 @@ class Treatment:
             body["policy"] = dict(sorted(self.policy.items()))
         if self.resize is not None:
             body["resize"] = [self.resize.size, self.resize.mode, self.resize.quality]
+            if self.resize.only_if_bigger:
+                body["only_if_bigger"] = True
         if any(self.policy.get(name) == "fix" for name in REDRAWN):
             body["quality"] = self.quality
+        if self.redraws:
+            body["drawing"] = DRAWING
         return body
 
     @classmethod
@@ -141,7 +168,12 @@ class Treatment:
         resize, quality = None, body.get("quality", 95)
         if "resize" in body:
             size, mode, resize_quality = body["resize"]
-            resize = Resize(size=_whole(size), mode=mode, quality=_whole(resize_quality))
+            resize = Resize(
+                size=_whole(size),
+                mode=mode,
+                quality=_whole(resize_quality),
+                only_if_bigger=body.get("only_if_bigger") is True,
+            )
             if mode not in get_args(ResizeMode):
                 raise ValueError(f"{mode!r} is no way to resize")
         return cls(policy=combine(policy), resize=resize, quality=_whole(quality))
@@ -150,7 +182,8 @@ class Treatment:
         """It in a few words, for messages: `cmyk=fix, 512 pixels (keep_ratio)`; empty for the default."""
         parts = [f"{name}={action}" for name, action in self.policy.items()]
         if self.resize is not None:
-            parts.append(f"{self.resize.size} pixels ({self.resize.mode})")
+            smaller = ", only if bigger" if self.resize.only_if_bigger else ""
+            parts.append(f"{self.resize.size} pixels ({self.resize.mode}{smaller})")
         if self.redraws:
             parts.append(f"quality {self.resize.quality if self.resize else self.quality}")
         return ", ".join(parts)
@@ -223,7 +256,12 @@ def treatment_for(recipe_policy: Mapping[str, Action], settings: Settings) -> Tr
     if settings.image_size:
         # The table of options allows no other mode.
         mode: ResizeMode = settings.resize  # type: ignore[assignment]
-        resize = Resize(size=settings.image_size, mode=mode, quality=settings.quality)
+        resize = Resize(
+            size=settings.image_size,
+            mode=mode,
+            quality=settings.quality,
+            only_if_bigger=settings.only_if_bigger,
+        )
     elif settings.origins.get("resize") in ("command line", "argument"):
         raise SettingsError("--resize says how; --image-size must say to how many pixels")
     policy = combine(settings_policy(settings), recipe_policy)
@@ -239,4 +277,5 @@ def options_for(treatment: Treatment) -> dict[str, Any]:
         "image_size": resize.size if resize else 0,
         "resize": resize.mode if resize else "keep_ratio",
         "quality": quality,
+        "only_if_bigger": resize.only_if_bigger if resize else False,
     }

@@ -42,10 +42,13 @@ class Treater:
             raise ValueError("this treatment decodes pictures and needs a guard")
         self._guard = guard
 
-    def treat(self, image: bytes | memoryview) -> Treated:
-        """Do with a picture what the treatment says; raises nothing that the bytes could bring about."""
-        seen = look(image)
-        if not seen.classes and not self._every:
+    def treat(self, image: bytes | memoryview, seen: Structure | None = None) -> Treated:
+        """Do with a picture what the treatment says; raises nothing that the bytes could bring about.
+
+        `seen` is what `look` saw, if the caller has looked already.
+        """
+        seen = seen or look(image)
+        if not seen.classes and (not self._every or self._stays(seen)):
             return Treated(image)
         found = set(seen.classes)
         reason, whole = self._reason(found), None
@@ -62,6 +65,12 @@ class Treater:
     def _reason(self, found: set[str]) -> str:
         """The gravest class that is rejected."""
         return next(iter(in_order(found & self._rejected)), "")
+
+    def _stays(self, seen: Structure) -> bool:
+        """Whether a sound JPEG has its size already, so that no process need be asked."""
+        resize = self.treatment.resize
+        small = resize is not None and resize.leaves(seen.width, seen.height)
+        return small and seen.kind == "jpeg" and not self.treatment.decodes
 
     def _to_be_redrawn(self, found: set[str]) -> bool:
         return self.treatment.resize is not None or not self._fixed.isdisjoint(found.intersection(REDRAWN))
