@@ -8,6 +8,7 @@ is sent to its own host only, TLS is verified, nothing is decompressed, `.netrc`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -107,6 +108,8 @@ class Head:
 def next_hop(url: str, answer: Answer) -> str:
     """Where a redirect leads; Changed if that is no web address, or a step from https to http."""
     location = answer.headers.get("location", "")
+    with suppress(UnicodeError):  # heads are read as latin-1; some servers send an address in UTF-8
+        location = location.encode("latin-1").decode("utf-8")
     try:
         target = quote(urljoin(url, location), safe=_ADDRESS)
         scheme, host = urlsplit(target).scheme, urlsplit(target).hostname or ""

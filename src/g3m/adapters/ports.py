@@ -1,9 +1,10 @@
-"""The protocols of this layer: each exists because two real implementations do."""
+"""The protocols of this layer: each exists because two real implementations do, or one above this layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from g3m.core.resume import Answer
@@ -42,4 +43,31 @@ class ShardReader(Protocol):
 
     def close(self) -> None:
         """Give back what is held open; reading on opens it again."""
+        ...
+
+
+class Shelf(Protocol):
+    """Where a dataset's files stand if not here (steps/shelf.py). Names are relative to the root."""
+
+    @property
+    def address(self) -> str: ...
+
+    def size_bytes(self, name: str) -> int | None:
+        """The size of a file there; None if it is not there."""
+        ...
+
+    def pull(self, dataset: str) -> None:
+        """Bring what says how far a dataset is: receipts, arrangement, manifest."""
+        ...
+
+    def fetch(self, name: str) -> Path:
+        """Bring one file."""
+        ...
+
+    def place(self, names: Sequence[str]) -> None:
+        """Put files of this machine there, in this order."""
+        ...
+
+    def deliver(self, files: Mapping[str, Path], receipt: str, text: str) -> str:
+        """Put a task's files there, its shard first, then its receipt; the text of the one that counts."""
         ...

@@ -20,9 +20,11 @@ from g3m.adapters.credentials import hub_token, kaggle_token
 from g3m.adapters.curl import HttpOptions
 from g3m.adapters.disk import Store
 from g3m.adapters.guard import Guard
+from g3m.adapters.hosts import Hosts
 from g3m.adapters.http import Http
 from g3m.adapters.pace import Pace
 from g3m.adapters.peers import PeerBook
+from g3m.adapters.ports import Shelf
 from g3m.adapters.recipes import Recipes
 from g3m.core.errors import Interrupted, SettingsError
 from g3m.core.limits import Timetable, parse_duration
@@ -56,6 +58,14 @@ class Session:
     peers: PeerBook = field(default_factory=PeerBook)
     guard: Guard | None = None
     """Where pictures are decoded; whoever runs a plan opens it and closes it again."""
+    hosts: Hosts = field(default_factory=Hosts)
+    """What is known of the hosts of lists; whoever gathers closes it."""
+    lanes: int = 0
+    """How many tasks run beside the downloads; 0: as many as `--jobs` says."""
+    width: int = 1
+    """How many tasks may run in all processes of the run; what a host is allowed is shared out among them."""
+    shelf: Shelf | None = None
+    """Where the dataset goes if not below the root of this machine: a bucket."""
     stop: Flag = field(default_factory=Flag)
 
     def check_stop(self) -> None:
@@ -116,5 +126,6 @@ def open_session(
         ways=ways,
         limits=Limits(connections=settings.connections, stall_s=settings.stall_timeout_s),
         pace=Pace(timetable, time.monotonic),
+        hosts=Hosts(allow_private=settings.allow_private, ask_robots=not settings.ignore_robots_txt),
         stop=stop,
     )

@@ -109,12 +109,111 @@ OPTIONS = (
         help="How: the shorter or the longer side, cropped to a square, or fitted into one.",
     ),
     Option(
+        name="only_if_bigger",
+        default=False,
+        flag="--only-if-bigger",
+        help="Let center_crop and border, too, leave pictures as they are that are no larger than the size.",
+    ),
+    Option(
         name="quality",
         default=95,
         flag="--quality",
         least=1,
         most=100,
         help="JPEG quality of pictures that are encoded anew (resized or fixed).",
+    ),
+    Option(
+        name="form",
+        default="",
+        flag="--source",
+        help="Which source of a dataset to take, where its recipe names several: `urls` for SBU.",
+    ),
+    Option(
+        name="requests",
+        default=256,
+        flag="--requests",
+        variable="G3M_REQUESTS",
+        least=1,
+        most=2048,
+        help="URLs of a list that one task asks for at the same time.",
+    ),
+    Option(
+        name="per_host",
+        default=16,
+        flag="--per-host",
+        variable="G3M_PER_HOST",
+        least=1,
+        most=256,
+        help="At most so many of them on one host, over all tasks and machines of a run.",
+    ),
+    Option(
+        name="url_timeout_s",
+        default=30.0,
+        flag="--url-timeout",
+        variable="G3M_URL_TIMEOUT_S",
+        least=0.1,
+        help="Seconds that one URL of a list may take as a whole.",
+    ),
+    Option(
+        name="max_url_bytes",
+        default="50MiB",
+        flag="--max-url-bytes",
+        help="How large the picture behind a URL of a list may be.",
+    ),
+    Option(
+        name="allow_private",
+        default=False,
+        flag="--allow-private",
+        personal=True,
+        help="Let URLs of a list lead into private networks and to this machine: for a lab's own servers.",
+    ),
+    Option(
+        name="ignore_robots_txt",
+        default=False,
+        flag="--ignore-robots-txt",
+        personal=True,
+        help="Do not ask hosts of a list for robots.txt; opt-outs in headers are honoured all the same.",
+    ),
+    Option(
+        name="hash_mismatch",
+        default="reject",
+        flag="--hash-mismatch",
+        choices=("reject", "keep"),
+        help="What happens to pictures whose sha256 is not the list's; kept ones are flagged.",
+    ),
+    Option(
+        name="min_side",
+        default=0,
+        flag="--min-side",
+        least=0,
+        help="Leave out pictures of a list whose shorter side has fewer pixels.",
+    ),
+    Option(
+        name="max_aspect",
+        default=0.0,
+        flag="--max-aspect",
+        least=0,
+        help="Leave out pictures of a list of which one side is more than so many times the other; 0: none.",
+    ),
+    Option(
+        name="runner",
+        default="local",
+        flag="--runner",
+        choices=("local", "ray"),
+        help="Where tasks run: on this machine, or on a Ray cluster (pip install 'g3m[ray]').",
+    ),
+    Option(
+        name="address",
+        default="",
+        flag="--address",
+        personal=True,
+        help="The Ray cluster: auto, or HOST:PORT; empty: one of its own on this machine.",
+    ),
+    Option(
+        name="part",
+        default="",
+        flag="--part",
+        help="Do only this part of the tasks, as I/N with I from 0: for job arrays.",
     ),
     Option(
         name="offline",
@@ -242,7 +341,21 @@ class Settings:
     policy: tuple[str, ...] = ()
     image_size: int = 0
     resize: str = "keep_ratio"
+    only_if_bigger: bool = False
     quality: int = 95
+    form: str = ""
+    requests: int = 256
+    per_host: int = 16
+    url_timeout_s: float = 30.0
+    max_url_bytes: str = "50MiB"
+    allow_private: bool = False
+    ignore_robots_txt: bool = False
+    hash_mismatch: str = "reject"
+    min_side: int = 0
+    max_aspect: float = 0.0
+    runner: str = "local"
+    address: str = ""
+    part: str = ""
     offline: bool = False
     lang: str = ""
     stall_timeout_s: float = 30.0
@@ -300,8 +413,8 @@ def merge(layers: Sequence[Layer]) -> Settings:
                 continue
             if layer.shared and name in known and known[name].personal:
                 raise SettingsError(
-                    f"{layer.origin}: {name}: who may see your tokens or your traffic "
-                    "is said in your own config file only"
+                    f"{layer.origin}: {name}: who may see your tokens or your traffic, and where strangers' "
+                    "addresses may lead, is said in your own config file only"
                 )
             if name == "mirrors":
                 values[name] = _mirrors(value, layer.origin)

@@ -1,0 +1,257 @@
+"""How g3m treats thousands of hosts: limits, rests, second tries, the tail, and when to stop as a whole.
+
+Decisions only: time and chance are arguments, requests are made in adapters/crowd.py. Rows and their reasons
+are those of core/outcomes.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from g3m.core.errors import Unreachable
+from g3m.core.outcomes import GOOD, may_succeed
+
+NETWORK = frozenset({"name_unknown", "name_failed", "unreachable", "timeout", "too_slow", "tls"})
+"""Reasons that a dead network gives to every row, whatever the rows are like."""
+
+OTHER_WAY = NETWORK - {"name_unknown", "name_failed"}
+"""Reasons for which another proxy, or none, may be the answer."""
+
+LONGEST_REST_S = 60.0
+FIRST_REST_S = 1.0
+FAILURES_TO_REST = 8
+"""So many failures in a row, with no answer of any kind between, and a host is given a rest too."""
+
+GOOD_TO_GROW = 10
+"""After so many answers a host that had been slowed down may have one more request at once."""
+
+FIRST_RETRY_S = 0.5
+LEAST_RETRIES = 10
+RETRY_ROWS = 10
+SLOWEST_TENTH = 0.9
+
+_BUSY = ("http_429", "http_503")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrowdLimits:
+    """What one task may ask for; seconds and bytes, and the words of docs/guides/politeness.md."""
+
+    requests: int = 256
+    per_host: int = 16
+    total_s: float = 30.0
+    """For one row, over all its redirects and tries; waiting for its turn does not count."""
+    idle_bytes_per_s: int = 1024
+    idle_s: float = 20.0
+    connect_s: float = 10.0
+    body_bytes: int = 50 * 2**20
+    held_bytes: int = 256 * 2**20
+    """Of all bodies that are under way together; beyond it the largest ones alone go on."""
+    redirects: int = 5
+    retries: int = 2
+    tail: float = 2.0
+    """What is left at the end may take so many times what the slowest tenth took ..."""
+    tail_least_s: float = 5.0
+    """... but always so long."""
+    alarm: bool = True
+    """Whether to stop when nearly everything fails; rows that failed before are no sign of a dead network."""
+
+
+@dataclass(slots=True)
+class HostState:
+    """What is known of one host; whoever holds it calls its methods one at a time."""
+
+    limit: int
+    under_way: int = 0
+    rest_until_s: float = 0.0
+    reason: str = ""
+    """Why it rests."""
+    known_good: bool = False
+    allowed: int = field(init=False)
+    _strikes: int = 0
+    _failures: int = 0
+    _answers: int = 0
+
+    def __post_init__(self) -> None:
+        self.allowed = self.limit
+
+    @property
+    def failing(self) -> bool:
+        """Whether nothing but failures came for a while: no row of it is worth a second try now."""
+        return self._failures >= FAILURES_TO_REST
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost by forgetting it, but for `known_good`."""
+        return not (self.under_way or self._strikes or self._failures)
+
+    def may_start(self, now_s: float) -> Literal["yes", "full", "rests"]:
+        if now_s < self.rest_until_s:
+            return "rests"
+        return "yes" if self.under_way < self.allowed else "full"
+
+    def ended(self, reason: str, now_s: float, *, asked_s: float = 0.0, jitter: float = 0.5) -> None:
+        """A request came to its end; `asked_s` is what a Retry-After header said, `jitter` from 0 to 1."""
+        self.under_way -= 1
+        if reason in _BUSY:
+            self._failures = 0
+            self._strike(reason, now_s, min(asked_s, LONGEST_REST_S), jitter)
+        elif reason in NETWORK:
+            self._failures += 1
+            if self._failures % FAILURES_TO_REST == 0:
+                self._strike(reason, now_s, 0.0, jitter)
+        elif reason != "cut_off":
+            self._failures = self._strikes = 0
+            self.known_good = self.known_good or reason == GOOD
+            self._answers += 1
+            if self.allowed < self.limit and self._answers >= GOOD_TO_GROW:
+                self.allowed, self._answers = self.allowed + 1, 0
+
+    def _strike(self, reason: str, now_s: float, asked_s: float, jitter: float) -> None:
+        """Rest, and come back with half as many requests; what one burst brings is one strike."""
+        self.reason, self._answers = reason, 0
+        if now_s >= self.rest_until_s:
+            self._strikes += 1
+            self.allowed = max(self.allowed // 2, 1)
+            rest_s = min(FIRST_REST_S * 2.0 ** min(self._strikes - 1, 16), LONGEST_REST_S)
+            self.rest_until_s = now_s + rest_s * (0.5 + jitter / 2)
+        self.rest_until_s = max(self.rest_until_s, now_s + asked_s)
+
+
+def retry_wait_s(
+    reason: str, tries: int, limits: CrowdLimits, *, other_way: bool, jitter: float
+) -> float | None:
+    """How long to wait before a row is tried again, or None if it is not worth it.
+
+    `tries` is how often it was tried; `other_way`: there is a way that it was not tried on. A row that used
+    its time up, or hung, is not tried again on the same way: it would most likely use as much again.
+    """
+    if tries > limits.retries or not (may_succeed(reason) or (other_way and reason in OTHER_WAY)):
+        return None
+    if reason in OTHER_WAY and other_way:
+        return 0.0
+    if reason in ("timeout", "too_slow", "cut_off", "name_failed"):
+        return None
+    return FIRST_RETRY_S * 2.0 ** min(tries - 1, 16) * (0.5 + jitter / 2)
+
+
+def retries_allowed(rows: int) -> int:
+    """How often rows of a task may be tried again on the same way: a tenth of them, and ten in any case."""
+    return max(LEAST_RETRIES, rows // RETRY_ROWS)
+
+
+def tail_allowance_s(good_s: Sequence[float], limits: CrowdLimits) -> float:
+    """How long a row may take when no other is left to start; `good_s` are the times of good ones."""
+    if not good_s:
+        return limits.total_s
+    slowest_s = sorted(good_s)[int(len(good_s) * SLOWEST_TENTH)]
+    return min(max(limits.tail * slowest_s, limits.tail_least_s), limits.total_s)
+
+
+def robots_rule(status: int) -> Literal["rules", "free", "closed"]:
+    """What an answer to /robots.txt means: its text counts, all is allowed, or nothing (RFC 9309, 2.3.1).
+
+    >>> robots_rule(200), robots_rule(404), robots_rule(429), robots_rule(503)
+    ('rules', 'free', 'closed', 'closed')
+    """
+    if 200 <= status < 300:
+        return "rules"
+    return "closed" if status == 429 or status >= 500 else "free"
+
+
+FIRST_ROWS = 50
+LAST_ROWS = 200
+FAILED_SHARE = 0.95
+LEAST_HOSTS = 5
+LOGIN_BODIES = 20
+
+
+class Alarm:
+    """Notices that the network is dead, or answers everything with one page, before many rows are lost."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._last: deque[tuple[bool, str, bool]] = deque(maxlen=LAST_ROWS)
+        self._failed = 0
+        self._bodies = 0
+        self._marks: Counter[int] = Counter()
+        self._mark_hosts: dict[int, set[str]] = {}
+
+    def heed(self, host: str, reason: str, body: bytes, *, known_good: bool) -> None:
+        """One row came to an end: raise Unreachable if nearly all fail, or are the same page."""
+        if self.outcome(reason, host, known_good=known_good):
+            raise dead_network()
+        if body and self.wants_body and self.body(host, hash(body), page=is_page(body)):
+            raise one_page()
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether the next good body is to be shown to it."""
+        return self._bodies < FIRST_ROWS
+
+    def outcome(self, reason: str, host: str, *, known_good: bool = False) -> bool:
+        """One row that was asked for came to an end; True: the network is dead.
+
+        `known_good`: that host has given pictures in this run, so that a failure is not simply its nature.
+        """
+        failed = reason in NETWORK
+        if len(self._last) == LAST_ROWS:
+            self._failed -= self._last[0][0]
+        self._last.append((failed, host, known_good))
+        self._failed += failed
+        self._rows += 1
+        enough = self._rows == FIRST_ROWS or len(self._last) == LAST_ROWS
+        if not enough or self._failed <= FAILED_SHARE * len(self._last):
+            return False
+        hosts = {host for failed, host, _ in self._last if failed}
+        return len(hosts) >= LEAST_HOSTS or all(good for failed, _, good in self._last if failed)
+
+    def body(self, host: str, mark: int, *, page: bool) -> bool:
+        """One of the first good bodies, equal ones with an equal `mark`; True: it is a login page or so."""
+        self._bodies += 1
+        marks = {mark, _PAGE} if page else {mark}
+        for each in marks:
+            self._marks[each] += 1
+            self._mark_hosts.setdefault(each, set()).add(host)
+        return any(
+            self._marks[each] >= LOGIN_BODIES and len(self._mark_hosts[each]) >= LEAST_HOSTS for each in marks
+        )
+
+
+_PAGE = -1
+
+
+def dead_network() -> Unreachable:
+    """The error for the first sign of the alarm."""
+    return Unreachable(
+        "nearly every URL fails: the network seems to be down",
+        hint=(
+            "no row was marked as failed: look at the network (g3m doctor), then run the same command again",
+            "没有任何行被标记为失败：请检查网络（g3m doctor），然后重新运行同一命令",
+        ),
+    )
+
+
+def one_page() -> Unreachable:
+    """The error for the second."""
+    return Unreachable(
+        "many hosts answer with one and the same page",
+        hint=(
+            "sign in to the network (open a page in a browser), or name a proxy with --proxy, and run again",
+            "请先登录网络（在浏览器中打开任意网页），或用 --proxy 指定代理，然后重新运行",
+        ),
+    )
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a body begins as HTML does.
+
+    >>> is_page(b"  <!DOCTYPE html><html>"), is_page(b"\\xff\\xd8\\xff")
+    (True, False)
+    """
+    return (
+        body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html", b"<head"))
+    )

@@ -1,0 +1,244 @@
+"""core/manners.py: what a host is asked for, whatever it answers; and when all of it is stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from g3m.core.manners import (
+    FAILED_SHARE,
+    FAILURES_TO_REST,
+    FIRST_ROWS,
+    GOOD_TO_GROW,
+    LAST_ROWS,
+    LEAST_HOSTS,
+    LONGEST_REST_S,
+    NETWORK,
+    Alarm,
+    CrowdLimits,
+    HostState,
+    is_page,
+    retries_allowed,
+    retry_wait_s,
+    robots_rule,
+    tail_allowance_s,
+)
+from g3m.core.outcomes import REASONS, may_succeed
+
+LIMITS = CrowdLimits()
+ALL_REASONS = ["", "http_404", "http_429", "http_500", "http_503", *REASONS]
+REASON = st.sampled_from(ALL_REASONS)
+
+
+@given(
+    limit=st.integers(1, 20),
+    steps=st.lists(
+        st.tuples(REASON, st.floats(0, 3), st.floats(0, 1000), st.floats(0, 1), st.booleans()), max_size=200
+    ),
+)
+def test_a_host_is_never_asked_for_more_than_its_limit_and_never_rests_for_ever(
+    limit: int, steps: list[tuple[str, float, float, float, bool]]
+) -> None:
+    """Whatever happens: never above the limit, never below one at once, and a rest ends within a minute."""
+    host, now_s = HostState(limit), 0.0
+    for reason, passed_s, asked_s, jitter, starts in steps:
+        now_s += passed_s
+        if host.may_start(now_s) == "yes":
+            host.under_way += 1
+        if host.under_way and not starts:
+            host.ended(reason, now_s, asked_s=asked_s, jitter=jitter)
+        assert 0 <= host.under_way <= limit
+        assert 1 <= host.allowed <= limit
+        assert host.rest_until_s - now_s <= LONGEST_REST_S + 1e-6
+        assert host.under_way or host.may_start(now_s + LONGEST_REST_S + 1e-6) == "yes"
+
+
+def _ended(host: HostState, reason: str, now_s: float, **more: float) -> None:
+    host.under_way += 1
+    host.ended(reason, now_s, **more)
+
+
+def test_a_busy_host_rests_as_it_asked_and_longer_each_time() -> None:
+    """Without a header the rests double; a header counts up to a minute; one burst is one strike."""
+    host = HostState(16)
+    _ended(host, "http_429", 0.0, jitter=1.0)
+    _ended(host, "http_429", 0.1, jitter=1.0)
+    assert (host.rest_until_s, host.allowed, host.reason) == (1.0, 8, "http_429")
+    assert (host.may_start(0.9), host.may_start(1.0)) == ("rests", "yes")
+    _ended(host, "http_503", 2.0, jitter=1.0)
+    assert (host.rest_until_s, host.allowed) == (4.0, 4)
+    _ended(host, "http_429", 5.0, asked_s=20.0)
+    assert host.rest_until_s == 25.0
+    _ended(host, "http_429", 30.0, asked_s=10_000.0)
+    assert host.rest_until_s == 90.0
+
+
+def test_a_host_that_answers_again_gets_its_requests_back_one_by_one() -> None:
+    """After a strike one more at once for every so many answers, up to the limit and no further."""
+    host = HostState(4)
+    _ended(host, "http_429", 0.0)
+    assert host.allowed == 2
+    for _ in range(GOOD_TO_GROW):
+        _ended(host, "", 100.0)
+    assert host.allowed == 3
+    for _ in range(5 * GOOD_TO_GROW):
+        _ended(host, "http_404", 100.0)
+    assert host.allowed == 4
+
+
+def test_a_host_that_never_answers_is_given_a_rest_and_no_second_tries() -> None:
+    """Failures in a row make a host rest; any answer, even 404, ends the count."""
+    host = HostState(16)
+    for _ in range(FAILURES_TO_REST - 1):
+        _ended(host, "timeout", 0.0)
+    _ended(host, "http_404", 0.0)
+    assert not host.failing
+    for _ in range(FAILURES_TO_REST):
+        assert host.may_start(0.0) == "yes"
+        _ended(host, "unreachable", 0.0)
+    assert host.failing
+    assert host.may_start(0.0) == "rests"
+    assert host.reason == "unreachable"
+    _ended(host, "", 70.0)
+    assert not host.failing
+    assert host.known_good
+
+
+def test_being_cut_off_says_nothing_of_a_host() -> None:
+    """What g3m itself gave up is neither an answer nor a failure."""
+    host = HostState(2)
+    for _ in range(50):
+        _ended(host, "cut_off", 0.0)
+    assert host.idle
+    assert not host.known_good
+
+
+@given(
+    reason=REASON,
+    tries=st.integers(1, 10),
+    other=st.booleans(),
+    jitter=st.floats(0, 1),
+    most=st.integers(0, 3),
+)
+def test_only_what_may_succeed_is_tried_again_and_not_often(
+    reason: str, tries: int, other: bool, jitter: float, most: int
+) -> None:
+    """Never more than `retries`, never a reason that stays; waits are short and grow."""
+    wait_s = retry_wait_s(reason, tries, replace(LIMITS, retries=most), other_way=other, jitter=jitter)
+    if wait_s is not None:
+        assert tries <= most
+        assert may_succeed(reason) or (other and reason == "tls")
+        assert 0 <= wait_s <= 2.0
+
+
+def test_what_used_its_time_up_is_tried_again_only_on_another_way() -> None:
+    """A hang would hang again; another proxy is another matter, and is tried at once."""
+    for reason in ("timeout", "too_slow", "tls"):
+        assert retry_wait_s(reason, 1, LIMITS, other_way=False, jitter=0.5) is None
+        assert retry_wait_s(reason, 1, LIMITS, other_way=True, jitter=0.5) == 0.0
+    assert retry_wait_s("unreachable", 1, LIMITS, other_way=False, jitter=1.0) == 0.5
+    assert retry_wait_s("partial", 2, LIMITS, other_way=False, jitter=1.0) == 1.0
+    assert retry_wait_s("http_404", 1, LIMITS, other_way=True, jitter=1.0) is None
+
+
+@given(rows=st.integers(0, 20_000))
+def test_a_task_has_second_tries_for_a_tenth_of_its_rows(rows: int) -> None:
+    """The budget is a tenth, and ten for small tasks."""
+    assert retries_allowed(rows) == max(10, rows // 10)
+
+
+@given(good_s=st.lists(st.floats(0, 100), max_size=60), total_s=st.floats(0.1, 60))
+def test_the_tail_is_bounded_and_never_shorter_than_stated(good_s: list[float], total_s: float) -> None:
+    """At least five seconds, at most the limit of one row; and twice what nine tenths needed, between."""
+    allowance_s = tail_allowance_s(good_s, replace(LIMITS, total_s=total_s))
+    assert min(5.0, total_s) <= allowance_s <= total_s
+    if good_s and allowance_s < total_s:
+        assert sum(seconds * 2 <= allowance_s for seconds in good_s) >= 0.9 * len(good_s)
+
+
+def test_the_tail_follows_the_good_ones() -> None:
+    """Fast hosts: five seconds; slow ones: twice their slowest tenth; nothing good: the whole time."""
+    assert tail_allowance_s([0.1] * 100, LIMITS) == 5.0
+    assert tail_allowance_s([1.0] * 90 + [8.0] * 10, LIMITS) == 16.0
+    assert tail_allowance_s([25.0], LIMITS) == 30.0
+    assert tail_allowance_s([], LIMITS) == 30.0
+
+
+def _rings(reasons: list[str], hosts: int, *, known_good: bool = False) -> int:
+    """After how many outcomes the alarm rings; 0: never."""
+    alarm = Alarm()
+    for place, reason in enumerate(reasons):
+        if alarm.outcome(reason, f"host{place % hosts}", known_good=known_good):
+            return place + 1
+    return 0
+
+
+@pytest.mark.parametrize("reason", sorted(NETWORK))
+def test_a_dead_network_is_noticed_after_the_first_rows(reason: str) -> None:
+    """Fifty failures of many hosts: stop. Of one host that never gave anything: that host is dead."""
+    assert _rings([reason] * 1000, 20) == FIRST_ROWS
+    assert _rings([reason] * 1000, LEAST_HOSTS - 1) == 0
+    assert _rings([reason] * 1000, 1, known_good=True) == FIRST_ROWS
+
+
+def test_a_network_that_dies_later_is_noticed_too() -> None:
+    """Within the next two hundred rows, however many were good before."""
+    rings = _rings([""] * 3000 + ["unreachable"] * 500, 20)
+    assert 3000 + LAST_ROWS * FAILED_SHARE < rings <= 3000 + LAST_ROWS
+
+
+@given(st.lists(st.sampled_from(["", "http_404", "http_500", "robots", "bad_url", "opt_out"]), max_size=400))
+def test_a_bad_list_is_no_dead_network(reasons: list[str]) -> None:
+    """Rows that fail because of what they are never ring."""
+    assert _rings(reasons, 20) == 0
+
+
+def test_an_old_list_is_no_dead_network() -> None:
+    """Nine of ten rows fail with the network's reasons, one answers: that is what old lists are like."""
+    assert _rings((["name_unknown"] * 9 + [""]) * 100, 50) == 0
+
+
+def test_one_page_for_everything_is_noticed() -> None:
+    """Equal bodies, or pages that differ, of five hosts; never of four, and only among the first."""
+
+    def rings(bodies: list[tuple[str, int, bool]]) -> int:
+        alarm = Alarm()
+        for place, (host, mark, page) in enumerate(bodies):
+            if alarm.wants_body and alarm.body(host, mark, page=page):
+                return place + 1
+        return 0
+
+    assert rings([(f"h{n % 5}", 7, False) for n in range(50)]) == 20
+    assert rings([(f"h{n % 5}", n, True) for n in range(50)]) == 20
+    assert rings([(f"h{n % 4}", 7, True) for n in range(50)]) == 0
+    assert rings([(f"h{n}", n, False) for n in range(500)]) == 0
+    assert rings([(f"h{n}", n, False) for n in range(50)] + [(f"h{n}", 7, True) for n in range(50)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "rule"),
+    [
+        (200, "rules"),
+        (204, "rules"),
+        (301, "free"),
+        (401, "free"),
+        (404, "free"),
+        (429, "closed"),
+        (500, "closed"),
+    ],
+)
+def test_what_an_answer_to_robots_txt_means(status: int, rule: str) -> None:
+    """As RFC 9309 says: no file allows all, a server in trouble nothing."""
+    assert robots_rule(status) == rule
+
+
+def test_pages_are_told_from_pictures() -> None:
+    """By their first characters, whatever the case and the blanks before them."""
+    assert is_page(b"\xef\xbb\xbf\r\n<!DocType HTML PUBLIC>")
+    assert is_page(b"<html lang=en>")
+    assert not is_page(b"\xff\xd8\xff\xe0<html>")
+    assert not is_page(b"<svg>")
+    assert not is_page(b"")
