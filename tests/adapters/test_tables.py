@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g3m.adapters.tables import parquet_columns, read_parquet
+from g3m.adapters.tables import count_rows, parquet_columns, read_parquet, read_rows
 from g3m.core.errors import BadArchive, G3MError, NotRecognised, StorageError, UsageError
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -175,3 +175,50 @@ def test_importing_the_module_does_not_import_pyarrow() -> None:
     """pyarrow comes with the first file."""
     code = "import sys, g3m.adapters.tables; assert 'pyarrow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def rows_in_groups(path: Path, rows: int, group: int) -> None:
+    table = pa.table(
+        {"n": range(rows), "text": [f"t{number}" for number in range(rows)], "other": ["o"] * rows}
+    )
+    pq.write_table(table, path, row_group_size=group, compression="none", use_dictionary=False)
+
+
+@given(rows=st.integers(0, 40), group=st.integers(1, 12), data=st.data())
+def test_a_span_has_its_rows_wherever_groups_end(
+    rows: int, group: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neighbouring rows are found by their numbers, in one row group or over several."""
+    path = tmp_path_factory.mktemp("span") / "a.parquet"
+    rows_in_groups(path, rows, group)
+    start = data.draw(st.integers(0, rows))
+    end = data.draw(st.integers(start, rows))
+    assert count_rows(path) == rows
+    assert [row["n"] for row in read_rows(path, ["n"], start, end)] == list(range(start, end))
+
+
+def test_a_span_over_many_batches(tmp_path: Path) -> None:
+    """A span longer than what is read at once has its rows all the same."""
+    rows_in_groups(tmp_path / "a.parquet", 5000, 3000)
+    found = list(read_rows(tmp_path / "a.parquet", ["n", "text"], 1, 4999))
+    assert [row["n"] for row in found] == list(range(1, 4999))
+    assert found[-1] == {"n": 4998, "text": "t4998"}
+
+
+def test_a_span_reads_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Damage in other row groups, and in columns that nobody wants, is not even seen."""
+    path = tmp_path / "a.parquet"
+    rows_in_groups(path, 40, 10)
+    metadata = pq.read_metadata(path)
+    data = bytearray(path.read_bytes())
+    for group, column in ((0, 0), (0, 1), (1, 2), (2, 0), (3, 1)):
+        chunk = metadata.row_group(group).column(column)
+        end = chunk.data_page_offset + chunk.total_compressed_size
+        data[chunk.data_page_offset : end] = b"\xff" * (end - chunk.data_page_offset)
+    path.write_bytes(data)
+    assert [row["n"] for row in read_rows(path, ["n", "text"], 10, 20)] == list(range(10, 20))
+    for start, end in ((9, 20), (10, 21), (30, 31)):
+        with pytest.raises(BadArchive, match="not a sound Parquet file"):
+            list(read_rows(path, ["n", "text"], start, end))
+    with pytest.raises(BadArchive, match="has 40 rows, and not 41"):
+        list(read_rows(path, ["n"], 0, 41))

@@ -1,7 +1,7 @@
-"""Reading Parquet: rows of plain values, a few at a time.
+"""Parquet: rows of plain values, read and written a few at a time.
 
-Here: files to rows. What a column means is for the readers that know a dataset. pyarrow is an extra
-and is imported only when a file is read.
+Here: files to rows, and rows to files. What a column means is for those that know a dataset. pyarrow is an
+extra and is imported only when a file is read or written.
 
 Columns of numbers, text, bytes, and {bytes, path} (how the hub stores images) are all that sources
 use; other types are refused, extension types above all: some of them run code when they are read.
@@ -9,17 +9,50 @@ use; other types are refused, extension types above all: some of them run code w
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from g3m.core.errors import BadArchive, NotRecognised, StorageError, UsageError
+from g3m.core.errors import BadArchive, NotRecognised, StorageError, UsageError, storage_error
 
 _BATCH_ROWS = 128
 """A row may hold an image: 128 are some 20 MB, while a row group may be a gigabyte."""
 
+_SPAN_BATCH_ROWS = 1024
+"""A row of a list holds no image."""
+
 _IMAGE_FIELDS = {"bytes", "path"}
+
+
+def has_parquet() -> bool:
+    """Whether Parquet can be read and written here; nothing is imported to know it."""
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+def write_parquet(
+    path: Path, columns: Mapping[str, str], groups: Iterable[Sequence[Mapping[str, Any]]]
+) -> None:
+    """Write rows as a new file, each group as a row group, and put it on the disk.
+
+    `columns` has pyarrow's name of each column's type; what a row lacks is null. A failure leaves no file.
+    """
+    arrow, parquet = _pyarrow()
+    schema = arrow.schema([(name, getattr(arrow, kind)()) for name, kind in columns.items()])
+    try:
+        with open(path, "xb") as file:
+            with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+                for rows in groups:
+                    values = {name: [row.get(name) for row in rows] for name in columns}
+                    writer.write_table(arrow.Table.from_pydict(values, schema=schema))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(error, path) from error
+        raise
 
 
 def parquet_columns(path: Path) -> tuple[str, ...]:
@@ -39,6 +72,22 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str
         table.check(chosen)
         for rows in table.batches(chosen):
             yield from rows
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a file has, by its metadata alone; errors as for `read_parquet`."""
+    with _Table(path) as table:
+        return table.rows
+
+
+def read_rows(path: Path, columns: Sequence[str], start: int, end: int) -> Iterator[dict[str, object]]:
+    """The rows from `start` to before `end`; reads only the row groups and the columns that they lie in.
+
+    Columns of texts, numbers and moments; errors as for `read_parquet`, also where there are fewer rows.
+    """
+    with _Table(path) as table:
+        table.check(columns)
+        yield from table.span(list(columns), start, end)
 
 
 @final
@@ -86,7 +135,9 @@ class _Table:
             return {field.name for field in fields} <= _IMAGE_FIELDS and all(
                 self._is_text(field.type) for field in fields
             )
-        return bool(types.is_primitive(kind)) or self._is_text(kind)
+        if types.is_dictionary(kind):
+            kind = kind.value_type
+        return bool(types.is_primitive(kind) or types.is_null(kind)) or self._is_text(kind)
 
     def _is_text(self, kind: Any) -> bool:
         types = self._arrow.types
@@ -97,11 +148,37 @@ class _Table:
             or types.is_large_binary(kind)
         )
 
-    def batches(self, columns: list[str]) -> Iterator[list[dict[str, object]]]:
-        """A few rows at a time, one row group after the other."""
+    @property
+    def rows(self) -> int:
+        return int(self._parquet.metadata.num_rows)
+
+    def span(self, columns: list[str], start: int, end: int) -> Iterator[dict[str, object]]:
+        """Neighbouring rows, wherever row groups begin and end."""
+        metadata = self._parquet.metadata
+        if end > metadata.num_rows:
+            raise BadArchive(f"{self._path}: has {metadata.num_rows} rows, and not {end}")
+        groups: list[int] = []
+        first, before = start, 0
+        for group in range(metadata.num_row_groups):
+            count = metadata.row_group(group).num_rows
+            if before < end and before + count > start:
+                first = first if groups else before
+                groups.append(group)
+            before += count
+        place = first
+        for rows in self.batches(columns, groups, _SPAN_BATCH_ROWS):
+            yield from rows[max(start - place, 0) : max(end - place, 0)]
+            place += len(rows)
+            if place >= end:
+                break
+
+    def batches(
+        self, columns: list[str], groups: list[int] | None = None, batch_rows: int = _BATCH_ROWS
+    ) -> Iterator[list[dict[str, object]]]:
+        """A few rows at a time, one row group after the other (None: of all)."""
         try:
             for batch in self._parquet.iter_batches(
-                batch_size=_BATCH_ROWS, columns=columns, use_threads=False
+                batch_size=batch_rows, row_groups=groups, columns=columns, use_threads=False
             ):
                 yield batch.to_pylist()
         except (self._arrow.ArrowException, OSError, ValueError) as error:
@@ -119,6 +196,6 @@ def _pyarrow() -> tuple[Any, Any]:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise UsageError(
-            "reading Parquet needs pyarrow, which is not installed",
+            "Parquet needs pyarrow, which is not installed",
             hint=("run: pip install pyarrow", "请运行 pip install pyarrow"),
         ) from error
