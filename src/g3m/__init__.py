@@ -4,6 +4,7 @@
     g3m.plan(["coco_valid"]).to_dict()
     g3m.get(["coco_valid"], root="data", on_event=print)
     g3m.pack("coco_valid", to="small", root="data", image_size=256)
+    g3m.gather("pairs.parquet", to="mine", caption="text", image_size=512)
     g3m.verify(root="data").ok
     g3m.export("nxtp", ["coco_valid"], root="data").text
     data = g3m.dataset("coco_valid", root="data")
@@ -22,6 +23,7 @@ __all__ = [
     "PartialError",
     "dataset",
     "export",
+    "gather",
     "get",
     "index",
     "loader",
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from g3m.load.dataset import dataset
     from g3m.load.torch import loader
     from g3m.runners.export import export
+    from g3m.runners.gather import gather
     from g3m.runners.index import index
     from g3m.runners.pack import pack
     from g3m.runners.run import get, plan, verify
@@ -44,6 +47,7 @@ _HOMES = {
     "PartialError": "g3m.core.errors",
     "dataset": "g3m.load.dataset",
     "export": "g3m.runners.export",
+    "gather": "g3m.runners.gather",
     "get": "g3m.runners.run",
     "index": "g3m.runners.index",
     "loader": "g3m.load.torch",

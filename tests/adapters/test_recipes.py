@@ -9,7 +9,8 @@ import pytest
 from g3m.adapters.recipes import Recipes, builtin_files, read_recipe, read_toml
 from g3m.core.errors import RecipeError, UnknownDataset
 
-NAMES = {"cc3m", "cc3m_valid", "coco", "coco_valid", "openimages_v7_valid", "sbu"}
+PAPER = {"cc3m", "cc3m_valid", "coco", "coco_valid", "openimages_v7_valid", "sbu"}
+NAMES = {*PAPER, "laion115m"}
 
 
 def _own(folder: Path, name: str, *, replace: tuple[str, str] = ("", "")) -> Path:
@@ -36,18 +37,19 @@ def test_every_builtin_recipe_is_right() -> None:
 
 
 def test_groups_name_known_datasets() -> None:
-    """A group holds recipes only, and `all` holds them all."""
+    """A group holds recipes only; `all` holds all but the list of a hundred million URLs, which g70m has."""
     recipes = Recipes()
-    assert set(recipes.groups) == {"g3m", "eval", "all"}
-    assert set(recipes.groups["all"]) == NAMES
-    assert {*recipes.groups["g3m"], *recipes.groups["eval"]} == NAMES
+    assert set(recipes.groups) == {"g3m", "eval", "all", "g70m"}
+    assert set(recipes.groups["all"]) == PAPER
+    assert {*recipes.groups["g3m"], *recipes.groups["eval"]} == PAPER
+    assert recipes.groups["g70m"] == (*recipes.groups["g3m"], "laion115m")
 
 
 def test_groups_expand_each_dataset_once() -> None:
     """However often a dataset is named, it is planned once, in the order of the first naming."""
     names = [recipe.name for recipe in Recipes().expand(["coco_valid", "eval", "all", "coco_valid"])]
     assert names[0] == "coco_valid"
-    assert sorted(names) == sorted(NAMES)
+    assert sorted(names) == sorted(PAPER)
 
 
 def test_expanding_nothing_is_nothing() -> None:

@@ -19,6 +19,7 @@ from g3m.core.events import (
     RouteDropped,
     RoutesMeasured,
     RouteSpeed,
+    RowsMeasured,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -39,6 +40,7 @@ EXAMPLES: list[Event] = [
         routes=(RouteSpeed(place="host", way="direct", connections=4, rate_bytes_per_s=1.5, done_bytes=9),),
     ),
     Progressed(task="fetch/a", done_bytes=5, total_bytes=10),
+    RowsMeasured(task="pack/0", done=9, total=10, good=7, bytes=99, reasons={"http_404": 2}),
     Noted(text="漢"),
     TasksAdded(count=2),
     TaskFinished(

@@ -26,7 +26,7 @@ from g3m.core.plan import (
     make_dataset_plan,
 )
 from g3m.core.recipe import Asset, Expect, Recipe, SampleRule, parse
-from g3m.core.treatment import Resize, Treatment
+from g3m.core.treatment import DRAWING, Resize, Treatment
 
 toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 FOLDER = Path(str(g3m.recipes.__file__)).parent
@@ -166,7 +166,10 @@ def test_a_plan_shows_its_treatment() -> None:
     """`g3m plan --json` has it beside the identity."""
     made = make_dataset_plan(RECIPE, RECIPE.assets, "none", treatment=TREATMENTS[2])
     shown = Plan(datasets=(made, toy())).to_dict()["datasets"]
-    assert [row["treatment"] for row in shown] == [{"policy": {"cmyk": "fix"}, "quality": 80}, {}]
+    assert [row["treatment"] for row in shown] == [
+        {"policy": {"cmyk": "fix"}, "quality": 80, "drawing": DRAWING},
+        {},
+    ]
 
 
 def test_equal_pictures_cannot_be_found_in_a_stream() -> None:

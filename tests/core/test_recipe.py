@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import g3m.recipes
 from g3m.core.digest import Digest
-from g3m.core.errors import RecipeError
-from g3m.core.recipe import READERS, Listing, Recipe, parse, suggest
+from g3m.core.errors import RecipeError, SettingsError
+from g3m.core.recipe import READERS, Listing, Recipe, choose_form, parse, suggest
 
 # tomllib came with Python 3.11
 toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -83,14 +83,15 @@ def test_every_built_in_recipe_parses(path: Path) -> None:
     assert recipe.citation.startswith("@")
 
 
-def test_the_built_in_recipes_are_the_six_of_the_paper_and_keep_to_their_folders() -> None:
-    """The six datasets are all there, in the folders that the old layout gives them, and groups name only them."""
+def test_the_built_in_recipes_are_those_of_the_papers_and_keep_to_their_folders() -> None:
+    """The seven datasets are all there, in the folders that the old layout gives them, and groups name only them."""
     recipes = {path.stem: parse(toml.loads(path.read_text("utf-8")), file=path.name) for path in BUILT_IN}
     assert {name: recipe.folder for name, recipe in recipes.items()} == {
         "cc3m": "cc3m/cc3m",
         "cc3m_valid": "cc3m/cc3m_valid",
         "coco": "coco/coco_train",
         "coco_valid": "coco/coco_valid",
+        "laion115m": "laion115m/laion115m",
         "openimages_v7_valid": "openimages_v7/openimages_v7_valid",
         "sbu": "sbu/sbu",
     }
@@ -362,3 +363,143 @@ def test_ready_shards_have_no_policy() -> None:
     """They are adopted as they are, so a recipe that says otherwise is wrong."""
     with pytest.raises(RecipeError, match="policy: the reader shards adopts shards as they are"):
         parse({**LISTED, "policy": {"cmyk": "reject"}}, file="x.toml")
+
+
+# --- lists of URLs, and other sources -------------------------------------------------------------------------------
+
+ROWS: dict[str, Any] = {
+    **GOOD,
+    "assets": [{"name": "list.json", "places": ["https://a.example/list.json"]}],
+    "samples": {"reader": "urls", "url": "link", "caption": "text", "sha256": "hash"},
+}
+FORMED: dict[str, Any] = {
+    **GOOD,
+    "forms": {
+        "urls": {
+            "assets": ROWS["assets"],
+            "samples": ROWS["samples"],
+            "expect": {"samples": 9, "source": "the list"},
+            "terms": "links",
+        }
+    },
+}
+
+
+def test_a_list_of_urls_has_columns() -> None:
+    """The reader urls names the columns of its lists; all of them may be left out."""
+    rule = parse(ROWS, file="x").samples
+    assert (rule.url, rule.caption, rule.sha256) == ("link", "text", "hash")
+    bare = parse(changed("samples", {"reader": "urls"}, ROWS), file="x").samples
+    assert (bare.url, bare.caption, bare.sha256) == ("", "", "")
+    unsaid = parse(changed("expect", {}, ROWS), file="x"), parse(changed("expect", {}), file="x")
+    assert [recipe.expect.rejected_fraction for recipe in unsaid] == [1.0, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("samples.images", "list.json", "samples.images: the reader urls has no use for it"),
+        ("samples.captions", "list.json", "samples.captions: the reader urls has no use for it"),
+        ("samples.split", "train", "samples.split: the reader urls has no use for it"),
+        ("samples.captions_digest", SHA256, "samples.captions_digest: the reader urls has no use for it"),
+        ("samples.rul", "x", "samples.rul: unknown key; did you mean 'url'?"),
+    ],
+)
+def test_a_list_has_columns_and_nothing_else(path: str, value: object, words: str) -> None:
+    """Keys of other readers are no keys of a list."""
+    assert problems(changed(path, value, ROWS)) == [f"toy.toml: {words}"]
+
+
+def test_other_readers_have_no_columns() -> None:
+    """A column with another reader is a mistake, not silently ignored."""
+    assert problems(changed("samples.url", "url")) == [
+        "toy.toml: samples.url: the reader coco_captions has no use for it"
+    ]
+    listed = changed("samples", {"reader": "urls"}, LISTED)
+    assert problems(listed) == ["toy.toml: listing: the reader urls reads [[assets]]"]
+
+
+def test_columns_are_facts_only_where_there_are_some() -> None:
+    """The identity of every dataset from before there were lists stays what it was."""
+    assert set(parse(GOOD, file="x").samples.facts()) == {
+        "reader",
+        "images",
+        "captions",
+        "captions_digest",
+        "split",
+    }
+    assert parse(ROWS, file="x").samples.facts()["url"] == "link"
+
+
+def test_a_form_takes_the_place_of_the_recipes_source() -> None:
+    """With --source: its assets, rule, figures and terms; name, folder and licence stay."""
+    recipe = parse(FORMED, file="x")
+    (formed,) = choose_form([recipe], "urls")
+    assert [asset.name for asset in formed.assets] == ["list.json"]
+    assert (formed.samples.reader, formed.expect.samples, formed.terms) == ("urls", 9, "links")
+    assert (formed.name, formed.folder, formed.licence) == (recipe.name, recipe.folder, recipe.licence)
+    assert (recipe.form, formed.form) == ("", "urls")
+    assert choose_form([recipe], "") == (recipe,)
+    of_rows = parse(ROWS, file="x")
+    assert choose_form([of_rows, recipe], "urls") == (of_rows, formed)
+    assert choose_form([formed], "urls") == (formed,)
+
+
+def test_terms_of_the_recipe_are_those_of_a_form_that_has_none() -> None:
+    """What is not said anew still holds."""
+    recipe = parse({**changed("forms.urls.terms", REMOVE, FORMED), "terms": "whole"}, file="x")
+    assert recipe.as_form("urls").terms == "whole"
+
+
+def test_a_form_of_one_dataset_leaves_the_others_as_they_are() -> None:
+    """In a group, those that have no such source are fetched from their own."""
+    plain, formed = parse(GOOD, file="x"), parse(FORMED, file="x")
+    assert [recipe.form for recipe in choose_form([plain, formed], "urls")] == ["", "urls"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "form", "words"),
+    [
+        ([FORMED], "url", "--source url: no such source of toy; did you mean 'urls'?"),
+        ([FORMED], "xyz", "--source xyz: no such source of toy; known: urls"),
+        ([GOOD], "urls", "--source urls: no such source of toy; they have one only"),
+    ],
+)
+def test_a_source_that_nobody_has_is_refused(documents: list[dict[str, Any]], form: str, words: str) -> None:
+    """With the name that was meant, or those that there are."""
+    with pytest.raises(SettingsError) as caught:
+        choose_form([parse(document, file="x") for document in documents], form)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("forms.urls", "x", "forms.urls: must be a table, not str"),
+        ("forms", ["x"], "forms: must be a table, not list"),
+        ("forms.urls.assets", REMOVE, "forms.urls.assets: name at least one"),
+        ("forms.urls.samples", REMOVE, "forms.urls.samples.reader: is missing"),
+        (
+            "forms.urls.samples.reader",
+            "url",
+            "forms.urls.samples.reader: 'url' is not a reader; did you mean 'urls'?",
+        ),
+        ("forms.urls.listing", {}, "forms.urls.listing: unknown key"),
+        ("forms.urls.expect.samples", "9", "forms.urls.expect.samples: must be a whole number, not str"),
+        ("forms.Urls", FORMED["forms"]["urls"], "forms.Urls: the name does not fit [a-z0-9][a-z0-9_-]{0,31}"),
+    ],
+)
+def test_mistakes_in_a_form_have_their_path(path: str, value: object, words: str) -> None:
+    """A form is read as strictly as the recipe around it."""
+    assert f"toy.toml: {words}" in problems(changed(path, value, FORMED))
+
+
+def test_the_list_of_sbu_is_pinned() -> None:
+    """SBU's other source has the digest that torchvision has, and says what is left of its links."""
+    recipe = parse(toml.loads((FOLDER / "sbu.toml").read_text("utf-8")), file="x").as_form("urls")
+    (asset,) = recipe.assets
+    assert str(asset.digests[0]) == "md5:9aec147b3488753cf758b4d493422285"
+    assert recipe.expect.samples == 1_000_000
+    assert recipe.expect.rejected_fraction == 1.0
+    assert "403" in recipe.terms
+    assert "403" in recipe.terms_zh

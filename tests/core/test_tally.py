@@ -18,6 +18,7 @@ from g3m.core.events import (
     RouteDropped,
     RoutesMeasured,
     RouteSpeed,
+    RowsMeasured,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -25,7 +26,7 @@ from g3m.core.events import (
     TasksAdded,
     TaskStarted,
 )
-from g3m.core.tally import FAILED_SHOWN, RATE_WINDOW_S, Failures, Snapshot, fold
+from g3m.core.tally import FAILED_SHOWN, RATE_WINDOW_S, Failures, Rows, Snapshot, fold
 
 START = RunStarted(datasets=("toy",), tasks=4, total_bytes=1000, present_bytes=100)
 sizes = st.integers(0, 500)
@@ -54,7 +55,15 @@ events = st.one_of(
     st.builds(Retrying, task=names, place=st.just("host"), reason=st.just("reset"), wait_s=st.just(1.0)),
     st.builds(RouteDropped, task=names, place=st.just("host"), reason=st.just("gone")),
     st.builds(Noted, text=st.just("hm")),
-    st.builds(TasksAdded, count=st.integers(0, 3)),
+    st.builds(TasksAdded, count=st.integers(0, 3), rows=st.integers(0, 9)),
+    st.builds(
+        RowsMeasured,
+        task=names,
+        done=st.integers(0, 9),
+        total=st.just(9),
+        good=st.integers(0, 5),
+        reasons=st.dictionaries(st.sampled_from(["http_404", "timeout"]), st.integers(1, 3)),
+    ),
     st.builds(
         TaskFinished,
         task=names,
@@ -493,3 +502,60 @@ def test_one_more_failure_copies_few_names() -> None:
     anew = [after for before, after in pairs if before is not after]
     assert len(anew) == 1
     assert len(anew[0]) < 1000
+
+
+# --- rows of lists --------------------------------------------------------------------------------------------------
+
+
+def gathering(task: str = "a") -> TaskStarted:
+    return TaskStarted(task=task, kind="pack", dataset="mine")
+
+
+def rows(task: str, done: int, good: int, **reasons: int) -> RowsMeasured:
+    return RowsMeasured(task=task, done=done, total=100, good=good, bytes=10 * done, reasons=reasons)
+
+
+def test_rows_are_added_up_over_tasks() -> None:
+    """Rows of tasks that are done and of those under way, whatever order their ticks come in."""
+    added = TasksAdded(task="arrange/mine", count=3, rows=300)
+    snapshot = state([added, gathering("a"), gathering("b"), rows("a", 40, 30, http_404=10)])
+    assert snapshot.rows == Rows(done=40, total=300, good=30, size_bytes=400, reasons={"http_404": 10})
+    ticks = [rows("a", 100, 80, http_404=15, timeout=5), rows("b", 10, 9, timeout=1)]
+    more = state([added, gathering("a"), gathering("b"), *ticks, finished("a", "pack", samples=80)])
+    assert more.rows.done == 110
+    assert more.rows.good == more.samples + 9
+    assert more.rows.biggest(1) == [("http_404", 15)]
+    assert more.rows.biggest(9) == [("http_404", 15), ("timeout", 6)]
+    assert more.rows.good_share == 89 / 110
+    assert state([]).rows == Rows()
+    assert Rows().good_share == 0.0
+
+
+def test_a_task_that_fails_takes_its_rows_back() -> None:
+    """The next try begins at its first row, so what is shown falls and is never counted twice."""
+    begun = [gathering("a"), rows("a", 60, 50), failed("a")]
+    assert state(begun).rows.done == 0
+    again = state([*begun, gathering("a"), rows("a", 100, 90), finished("a", "pack", samples=90)])
+    assert (again.rows.done, again.rows.good) == (100, 90)
+    assert state(begun).rows_per_s == 0.0
+
+
+def test_the_speed_of_rows_and_the_time_that_is_left() -> None:
+    """Ten rows a second, of which two hundred are left: twenty seconds; no guess before there is a speed."""
+    ticks = [rows("a", 10 * second, 10 * second) for second in range(1, 11)]
+    snapshot = state([TasksAdded(count=1, rows=300), gathering("a"), *ticks])
+    assert snapshot.rows_per_s == pytest.approx(10.0)
+    assert snapshot.rows_remaining_s == pytest.approx(20.0)
+    assert state([TasksAdded(count=1, rows=300), gathering("a")]).rows_remaining_s is None
+    stalled = replace(snapshot, now_s=snapshot.now_s + RATE_WINDOW_S + 1)
+    assert (stalled.rows_per_s, stalled.rows_remaining_s) == (0.0, None)
+
+
+@given(st.lists(events, max_size=30))
+def test_rows_are_never_negative_and_their_views_never_fail(stream: list[Event]) -> None:
+    """Whatever comes in whatever order: counts that are counts, and a speed that is none below zero."""
+    snapshot = state(stream)
+    assert snapshot.rows.done >= 0
+    assert snapshot.rows_per_s >= 0.0
+    assert snapshot.rows.total >= snapshot.rows_planned
+    assert snapshot.rows_remaining_s is None or snapshot.rows_remaining_s > 0.0

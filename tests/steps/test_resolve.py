@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from g3m.adapters.session import Session
-from g3m.core.errors import Changed, Missing, Refused, SourceError, Throttled, UnknownDataset, Unreachable
+from g3m.core.errors import (
+    Changed,
+    Missing,
+    Refused,
+    SettingsError,
+    SourceError,
+    Throttled,
+    UnknownDataset,
+    Unreachable,
+)
+from g3m.core.gathering import Columns, Filters, GatherPlan
 from g3m.core.plan import asset_id
 from g3m.lab.mischief import Page, Status
 from g3m.lab.world import CC3M_COMMIT, CC3M_REPOSITORY, World
@@ -218,3 +228,56 @@ def test_identity_follows_the_bytes(session: Session) -> None:
     nxtp = replace(session, settings=replace(session.settings, parity="nxtp"))
     assert resolve(["coco_valid"], nxtp).datasets[0].identity != first.identity
     assert len({asset_id(asset) for asset in first.assets}) == 2
+
+
+# --- lists of URLs --------------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_urls_becomes_a_gathering(world: World, tmp_path: Path) -> None:
+    """Its assets are its lists, in order; columns are the recipe's, filters the settings'."""
+    session = _session(world, tmp_path, min_side=64, max_aspect=3.0, hash_mismatch="keep", form="urls")
+    made, laion = (resolve([name], session).datasets[0] for name in ("sbu", "laion115m"))
+    assert isinstance(made, GatherPlan)
+    assert isinstance(laion, GatherPlan)
+    assert [source.name for source in made.sources] == ["SBUCaptionedPhotoDataset.tar.gz"]
+    assert [source.asset for source in laion.sources] == [asset_id(laion.assets[0])]
+    assert laion.gathering.columns == Columns(url="url", caption="caption")
+    assert laion.gathering.filters == Filters(least_side=64, most_aspect=3.0)
+    assert laion.gathering.on_mismatch == "keep"
+    assert (laion.packing, laion.shard_bytes) == ("gathered", None)
+    assert [task.kind for task in laion.first_tasks()] == ["fetch", "arrange", "publish"]
+    assert world.origin.requests == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_side": 9},
+        {"max_aspect": 2.0},
+        {"hash_mismatch": "keep"},
+        {"image_size": 64},
+        {"policy": ["bomb=keep"]},
+    ],
+)
+def test_what_decides_which_rows_become_samples_is_part_of_the_identity(
+    world: World, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """Other filters, another treatment: another dataset; how fast it is fetched does not matter."""
+    plain = resolve(["laion115m"], _session(world, tmp_path)).datasets[0].identity
+    assert resolve(["laion115m"], _session(world, tmp_path, **options)).datasets[0].identity != plain
+    faster = _session(world, tmp_path, requests=9, per_host=2, url_timeout_s=3.0, jobs=3)
+    assert resolve(["laion115m"], faster).datasets[0].identity == plain
+
+
+def test_a_source_is_chosen_for_those_that_have_it(world: World, tmp_path: Path) -> None:
+    """Of two datasets one has the form; the other is planned as ever."""
+    sbu, coco = resolve(["sbu", "coco_valid"], _session(world, tmp_path, form="urls")).datasets
+    assert sbu.recipe.samples.reader == "urls"
+    assert coco.recipe.samples.reader == "coco_captions"
+    assert resolve(["sbu"], _session(world, tmp_path)).datasets[0].recipe.samples.reader == "pairs"
+
+
+def test_a_source_that_is_not_there_is_refused(world: World, tmp_path: Path) -> None:
+    """Before anything is fetched or written, with the name that was meant."""
+    with pytest.raises(SettingsError, match="did you mean 'urls'"):
+        resolve(["sbu"], _session(world, tmp_path, form="url"))

@@ -120,6 +120,14 @@ def test_every_flag_of_a_setting_is_one_of_the_table() -> None:
     own |= {"to", "shard_size", "max_shard_bytes"}  # pack
     own |= {"check", "force"}  # index
     own |= {"factors"}  # export
+    own |= {
+        "url_column",
+        "caption_column",
+        "hash_column",
+        "keep_columns",
+        "task_rows",
+        "retry_failed",
+    }  # gather
     for _, command in COMMANDS:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name not in own:
@@ -154,7 +162,17 @@ def test_version(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("get", "--help"), ("completion", "bash"), ("gte",), ("get",), ("--version",)]
+    "arguments",
+    [
+        ("--help",),
+        ("get", "--help"),
+        ("gather", "--help"),
+        ("gather",),
+        ("completion", "bash"),
+        ("gte",),
+        ("get",),
+        ("--version",),
+    ],
 )
 def test_help_imports_nothing_heavy(desk: Desk, arguments: tuple[str, ...]) -> None:
     """Help, completion and usage errors load neither the network, nor pictures, nor the drawn world."""
@@ -963,6 +981,7 @@ def test_list_and_status_know_done_begun_and_absent(done_desk: Desk) -> None:
         "cc3m_valid": "done",
         "coco": "done",
         "coco_valid": "part",
+        "laion115m": "none",
         "openimages_v7_valid": "done",
         "sbu": "none",
     }
@@ -977,7 +996,7 @@ def test_list_and_status_know_done_begun_and_absent(done_desk: Desk) -> None:
 def test_status_names_the_run_at_work_and_a_second_run_is_refused(desk: Desk) -> None:
     """While a run is at work its process is named, and so it is to a second run; afterwards it is not."""
     size = desk.world.sources.coco.valid.stat().st_size
-    desk.world.origin.mischief("*/val2017.zip", Trickle(size / 3))
+    desk.world.origin.mischief("*/val2017.zip", Trickle(size / 8))
     with desk.start("get", "coco_valid", "--yes") as process:
         _until_bytes_flow(process)
         wait_for(lambda: list(desk.root.glob(".g3m/parts/*.part")), "a part")

@@ -117,6 +117,7 @@ def test_the_demo_shows_what_it_promises(watched: tuple[Path, subprocess.Complet
         "nothing to do, 0 requests",
         "coco_valid/00000.tar: digest",
         "made again",
+        "12 pictures of 14 rows",
         "first batch",
         "16 x 3 x 224 x 224",
         "carried the Kaggle key: the one to Kaggle's own host",
@@ -125,7 +126,7 @@ def test_the_demo_shows_what_it_promises(watched: tuple[Path, subprocess.Complet
         assert word in done.stdout, word
     assert done.stdout.count("published ") == 6
     stages = [line for line in done.stdout.splitlines() if line[:1].isdigit()]
-    assert [line.split()[0] for line in stages] == [str(number) for number in range(1, 8)]
+    assert [line.split()[0] for line in stages] == [str(number) for number in range(1, 9)]
     assert "CANARY" not in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -165,5 +166,5 @@ def test_the_demo_in_chinese_keeps_its_files(tmp_path: Path) -> None:
     done = demo(tmp_path, "", "--keep", str(kept), "--lang", "zh")
     assert done.returncode == 0
     assert done.stdout.endswith(f"{kept / 'data'}\n下一步：g3m plan g3m eval\n")
-    assert len(list((kept / "data").glob("*/*/manifest.json"))) == 6
+    assert len(list((kept / "data").glob("*/*/manifest.json"))) == 7
     assert list((tmp_path / "cwd").iterdir()) == []

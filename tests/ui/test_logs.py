@@ -26,6 +26,7 @@ from g3m.core.events import (
     RouteDropped,
     RoutesMeasured,
     RouteSpeed,
+    RowsMeasured,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -56,7 +57,7 @@ RUN: tuple[Event, ...] = (
     RouteDropped(task=FETCH, place="host", reason="host: no more", way="proxy p:1"),
     Noted(task=FETCH, text="something"),
     TaskFinished(task=FETCH, kind="fetch", dataset="coco_valid", output="val2017.zip", size_bytes=1000),
-    TasksAdded(task="arrange/coco_valid", count=1),
+    TasksAdded(task="arrange/coco_valid", count=1, rows=10),
     TaskFinished(
         task="pack/coco_valid/00000.tar",
         kind="pack",
@@ -65,6 +66,7 @@ RUN: tuple[Event, ...] = (
         size_bytes=900,
         rejected={"missing_image": 2},
     ),
+    RowsMeasured(task="pack/list/00000.tar", done=9, total=10, good=7, bytes=99, reasons={"http_404": 2}),
     TaskFailed(task="publish/coco_valid", kind="publish", dataset="coco_valid", code="G3M-E600", reason="no"),
     RunFinished(finished=3, failed=1, samples=7, seconds=65.4),
 )
@@ -82,6 +84,7 @@ EXPECTED = (
     "val2017.zip: done, 1.0 kB",
     "",
     "pack/coco_valid/00000.tar: done, 7 samples, 900 B, 2 missing_image",
+    "",
     "publish/coco_valid: FAILED G3M-E600 no",
     "end: 3 tasks done, 1 failed, 7 samples, 1 min 5 s",
 )
@@ -233,7 +236,7 @@ def test_a_heartbeat_names_the_speed_of_each_route(monkeypatch: pytest.MonkeyPat
 
 def test_failures_are_counted_in_a_heartbeat() -> None:
     """Who reads only heartbeats learns that tasks have failed."""
-    state = fold(fold(logs.Snapshot(), RUN[0], 0.0), RUN[12], 1.0)
+    state = fold(fold(logs.Snapshot(), RUN[0], 0.0), RUN[13], 1.0)
     assert status_text(state).startswith("0/4 tasks  1 failed")
 
 
@@ -453,7 +456,7 @@ def test_a_rolled_file_begins_with_the_sum(work: Path, monkeypatch: pytest.Monke
     """Who reads only the newer file learns how far the run was: counts, bytes, and what runs."""
     monkeypatch.setattr(story, "ROLL_BYTES", 4000)
     files = LogFiles(work)
-    for event in (*RUN[:11], RUN[12]):
+    for event in (*RUN[:11], RUN[13]):
         files(event)
     files(TaskStarted(task="fetch/x-b.zip", kind="fetch", dataset="coco", total_bytes=77))
     files(Progressed(task="fetch/x-b.zip", done_bytes=33))
@@ -487,6 +490,8 @@ def test_a_rolled_file_begins_with_the_sum(work: Path, monkeypatch: pytest.Monke
                 "way": "",
             }
         },
+        "rows_planned": 10,
+        "rows_finished": {"done": 0, "total": 0, "good": 0, "size_bytes": 0, "reasons": {}},
     }
     assert [json.loads(line)["event"] for line in others] == ["Noted"]
     assert json.loads(others[0])["text"] == f"note {number - 1}"

@@ -21,7 +21,7 @@ from g3m.ui import figures, report, state
 from g3m.ui.words import Speaker
 
 Snapshot = Callable[[str, str], None]
-BUILT_IN = ("cc3m", "sbu", "coco", "cc3m_valid", "coco_valid", "openimages_v7_valid")
+BUILT_IN = ("cc3m", "sbu", "coco", "cc3m_valid", "coco_valid", "openimages_v7_valid", "laion115m")
 
 
 @pytest.fixture
@@ -100,7 +100,10 @@ def test_the_snapshots_are_those_that_are_compared(request: pytest.FixtureReques
     kept = {path.stem for path in (Path(__file__).parent / "snapshots").iterdir()}
     both = {
         f"{name}-{lang}"
-        for name in ("list", "plan", "status", "status-at-work", "verify", "verify-damaged", "doctor-network")
+        for name in (
+            *("list", "plan", "status", "status-at-work", "status-gathering", "verify", "verify-damaged"),
+            *("doctor-network", "gather"),
+        )
         for lang in ("en", "zh")
     }
     assert kept == both | {f"info-{name}" for name in BUILT_IN} | {"info-coco_valid-zh"}

@@ -30,6 +30,7 @@ from g3m.core.events import (
     RouteDropped,
     RoutesMeasured,
     RouteSpeed,
+    RowsMeasured,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -71,7 +72,9 @@ RUN: tuple[Event, ...] = (
     RoutesMeasured(task=TWO, routes=(speed("s3", 100.0, 700, 4),)),
     Noted(task=TWO, text='a note with "event": "RunStarted" in it'),
     TaskFailed(task="adopt/toy/1", kind="adopt", dataset="toy", code="G3M-E500", reason="no"),
-    TasksAdded(task="arrange/toy", count=3),
+    TasksAdded(task="arrange/toy", count=3, rows=30),
+    TaskStarted(task="pack/toy/1.tar", kind="pack", dataset="toy"),
+    RowsMeasured(task="pack/toy/1.tar", done=5, total=10, good=3, bytes=99, reasons={"http_404": 2}),
     TaskFinished(task=ONE, kind="fetch", dataset="toy", output="one.zip", size_bytes=1000),
     TaskFinished(
         task="pack/toy/0.tar", kind="pack", dataset="toy", size_bytes=5, samples=7, rejected={"no_caption": 2}
@@ -84,7 +87,8 @@ def timeless(state: Snapshot) -> tuple[object, ...]:
     """What a follower must know as the run knows it."""
     rows = sorted((name, task.kind, task.done_bytes, task.routes) for name, task in state.running.items())
     counts = (state.tasks, state.finished, state.failed.count, state.samples, state.shards)
-    return (*counts, state.datasets, state.done_bytes, state.total_bytes, rows, state.routes, state.over)
+    sums = (state.done_bytes, state.total_bytes, state.rows)
+    return (*counts, state.datasets, *sums, rows, state.routes, state.over)
 
 
 def folded(*events: Event) -> Snapshot:
@@ -285,7 +289,8 @@ def test_a_late_follower_of_a_long_run_begins_with_the_sum(
                 assert follower.state.done_bytes == expected.done_bytes
                 assert (follower.state.tasks, follower.state.finished) == (expected.tasks, expected.finished)
                 assert follower.state.failed.count == 1
-                assert set(follower.state.running) == {TWO}
+                assert set(follower.state.running) == {TWO, "pack/toy/1.tar"}
+                assert follower.state.rows == expected.rows
         files(Progressed(task=TWO, done_bytes=1500))
         with closing(Follower(work / "events.jsonl")) as follower:
             follower.read()

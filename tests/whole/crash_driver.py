@@ -16,6 +16,8 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,22 @@ def pack(job: dict[str, Any], root: Path) -> None:
     pack(job["source"], root, **job["options"])
 
 
+def gather(job: dict[str, Any], root: Path) -> None:
+    """Gather a list of URLs into the root; with a second round, ask again for what failed."""
+    import g3m.steps.gather
+    from g3m.core.gathering import Columns, gathering_for
+    from g3m.core.manners import CrowdLimits
+    from g3m.runners.gather import gather_in, plan_in
+    from g3m.runners.run import make_session
+
+    session = make_session({**job["options"], "allow_private": True})
+    wish = gathering_for(Columns(caption=""), session.settings, job["task_rows"])
+    plan, session = plan_in([job["source"]], root, wish, session)
+    g3m.steps.gather.CrowdLimits = partial(CrowdLimits, retries=0)  # type: ignore[misc]  # no waiting
+    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    gather_in(plan, replace(session, now=lambda: moment), [], retry_failed=job["retry_failed"])
+
+
 def in_child(
     work: Callable[[dict[str, Any], Path], None], job: dict[str, Any], root: Path, fuse: Fuse
 ) -> int:
@@ -97,6 +115,7 @@ def main() -> None:
     """Do the job on stdin."""
     import g3m.adapters.parts
     import g3m.core.samples
+    import g3m.runners.gather
     import g3m.runners.pack
     import g3m.runners.run  # before the forks
 
@@ -106,7 +125,7 @@ def main() -> None:
     g3m.adapters.parts.LEAST_FLUSH_BYTES = g3m.adapters.parts.MOST_FLUSH_BYTES = job["flush_bytes"]
     g3m.adapters.parts.FLUSH_S = g3m.adapters.parts.LEAST_FLUSH_S = 0.0
     root, begin = Path(job["root"]), Path(job["begin"]) if job["begin"] else None
-    work = {"get": get, "repair": repair, "pack": pack}[job["work"]]
+    work = {"get": get, "repair": repair, "pack": pack, "gather": gather}[job["work"]]
     fuse = Fuse(str(root))
     sys.addaudithook(fuse.see)
 

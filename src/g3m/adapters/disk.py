@@ -68,20 +68,36 @@ class Store:
     @contextlib.contextmanager
     def lease(self) -> Iterator[Lease]:
         """Hold the root for one run; Locked names the other run if there is one."""
-        lease = Lease(self.work / "lock")
+        for other in self.part_leases():
+            other.refuse()
+        lease = self.root_lease()
         lease.take()
         try:
             yield lease
         finally:
             lease.release()
 
+    def root_lease(self, words: str = "") -> Lease:
+        """The lease of the whole root, not taken yet; `words` say what for."""
+        return Lease(self.work / "lock", words)
+
+    def part_lease(self, number: int, count: int) -> Lease:
+        """The lease of one part of a run that several processes share, not taken yet."""
+        return Lease(self.work / f"lock.{number}-of-{count}")
+
+    def part_leases(self) -> list[Lease]:
+        """The leases of parts that somebody holds now."""
+        found = (Lease(path) for path in sorted(self.work.glob("lock.*-of-*")))
+        return [lease for lease in found if lease.holder() is not None]
+
 
 class Lease:
     """A file that says who works here: host, process and a heartbeat, because file locks lie on some
     shared file systems. A holder that is dead or silent for two minutes is replaced."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, words: str = "") -> None:
         self.path = path
+        self._words = words
         self._token = secrets.token_hex(8)
         self._beaten_s = 0.0
 
@@ -101,12 +117,16 @@ class Lease:
 
     def take(self) -> None:
         """Take the lease, or raise Locked."""
+        self.refuse()
+        self._write()
+
+    def refuse(self) -> None:
+        """Locked if somebody else holds the lease."""
         holder = self.holder()
         if holder is not None and holder.get("token") != self._token:
             raise Locked(
                 f"{self.path.parent.parent}: held by process {holder.get('pid')} on {holder.get('host')}"
             )
-        self._write()
 
     def beat(self) -> None:
         """Show that the run is alive; cheap enough to call at every event."""
@@ -124,6 +144,8 @@ class Lease:
 
     def _write(self) -> None:
         body = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}
+        if self._words:
+            body["for"] = self._words
         write_document(self.path, json.dumps(body) + "\n")
         self._beaten_s = time.monotonic()
 

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from g3m.core.gathering import READER
+from g3m.core.outcomes import REASONS as ROW_REASONS
 from g3m.core.receipt import NOTES, Manifest
 from g3m.core.recipe import Recipe
 from g3m.core.samples import REASONS
 from g3m.core.treatment import CLASSES, DECODED, FIXES
+
+_TABLES = (
+    "Each row of the lists has a line in the table beside its shard, `00000.parquet` or `00000.rows.jsonl`, "
+    "with its URL, its reason and the sha256 of what came; `00000_stats.json` has the sums. A row that was "
+    "tried again has a second line, in the table of a later shard, which counts; `row` is its number. "
+    "`duplicates.txt` names samples whose pictures an earlier one has, too."
+)
 
 
 def card(recipe: Recipe, made: Manifest) -> str:
@@ -77,12 +86,16 @@ def _difference(expected: int, made: Manifest) -> str:
 
 def _left_out(made: Manifest) -> Iterator[str]:
     for reason, count in made.rejected.items():
-        yield f"- {reason}: {count} ({REASONS.get(reason, reason)})"
+        meaning = ROW_REASONS[reason].meaning if reason in ROW_REASONS else REASONS.get(reason, reason)
+        yield f"- {reason}: {count} ({meaning})"
     strays = made.notes.get("stray_files", 0)
     if strays:
         yield f"- of all these, {strays} are {NOTES['stray_files']}"
     yield "" if made.rejected else "Nothing was left out."
-    if made.rejected:
+    if made.form == READER:
+        yield ""
+        yield _TABLES
+    elif made.rejected:
         yield "`rejected.jsonl` names each."
 
 
@@ -91,7 +104,10 @@ def _found(recipe: Recipe, made: Manifest) -> Iterator[str]:
         done = ", ".join(f"{count} {word}" for word, count in counts.items())
         fix = f"; {FIXES[name]}" if "fixed" in counts and name in FIXES else ""
         yield f"- {name}: {done} ({CLASSES.get(name, name)}{fix})"
-    if made.findings:
+    if made.findings and made.form == READER:
+        yield ""
+        yield "The column `found` of the tables names each; a sample may have several."
+    elif made.findings:
         yield ""
         yield "`findings.jsonl` names each; a sample may have several. Kept is what was not changed."
     else:

@@ -1,12 +1,13 @@
 """What happened, as frozen values; everything that people see is a fold of this one stream.
 
-Facts must arrive. Ticks (`Progressed`, `RoutesMeasured`) may be merged or dropped: each carries totals,
-so that the last one is enough. An event knows nothing of terminals or files and holds no secret.
+Facts must arrive. Ticks (`Progressed`, `RoutesMeasured`, `RowsMeasured`) may be merged or dropped: each
+carries totals, so that the last one is enough. An event knows nothing of terminals or files and holds
+no secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -95,6 +96,20 @@ class Progressed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowsMeasured(Event):
+    """A tick of a task that gathers: rows of its list so far, and why those that are no samples are none.
+
+    `bytes` came over the network; `reasons` has codes of core/outcomes.py and classes of pictures.
+    """
+
+    done: int
+    total: int
+    good: int = 0
+    bytes: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(Event):
     """Something a careful user would want to know; the run goes on."""
 
@@ -103,9 +118,10 @@ class Noted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksAdded(Event):
-    """Arranging a dataset showed which shards there are to make."""
+    """Arranging a dataset showed which shards there are to make; `rows` of a list are to be asked for."""
 
     count: int
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -26,9 +26,10 @@ LEAST_WINDOW_BYTES = 2**25
 WINDOW_SHARE = 32
 PACKED_AT_ONCE = 4
 
-Packing = Literal["renamed", "found", "streamed", "spooled", "in-place"]
-"""Ready shards get a name; the form is found out by content; the archive is used up while it comes; it is
-inflated once to a spool; members are read from it in the order of the shards, wherever they lie."""
+Packing = Literal["gathered", "renamed", "found", "streamed", "spooled", "in-place"]
+"""Each picture comes from its own URL; ready shards get a name; the form is found out by content; the
+archive is used up while it comes; it is inflated once to a spool; members are read from it in the order of
+the shards, wherever they lie."""
 
 Kind = Literal["fetch", "arrange", "pack", "adopt", "publish"]
 Parity = Literal["none", "nxtp"]
@@ -136,6 +137,8 @@ class DatasetPlan:
     def packing(self) -> Packing:
         """How the members of the archive come into the order of the shards."""
         rule = self.recipe.samples
+        if rule.reader == "urls":
+            return "gathered"
         if rule.reader == "shards":
             return "renamed"
         if rule.reader == "pairs":
@@ -236,7 +239,7 @@ def identify(recipe: Recipe, assets: Sequence[Asset], parity: Parity, treatment:
         "pack_format": PACK_FORMAT,
         "parity": parity,
         "folder": recipe.folder,
-        "samples": asdict(recipe.samples),
+        "samples": recipe.samples.facts(),
         "assets": [[asset.name, asset_id(asset), asset.size_bytes] for asset in assets],
     }
     if treated := treatment.to_dict():

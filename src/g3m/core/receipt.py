@@ -19,6 +19,9 @@ from g3m.core.treatment import AS_IT_IS, CLASSES, Treatment
 
 FORMAT = 1
 
+_OF_ROWS = ("reasons", "again", "found")
+"""Fields of receipts that are written for gathered shards only: those of others stay what they were."""
+
 _Made = TypeVar("_Made")
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading a damaged document may raise."""
@@ -85,15 +88,30 @@ class Arrangement:
         return sum(shard.samples for shard in self.shards)
 
 
+Counts = Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReceipt:
-    """A shard stands under its final name."""
+    """A shard stands under its final name.
+
+    A shard of gathered rows names no row: `reasons` counts those that became no sample, `again` what had been
+    said of the same rows before this shard tried them once more, and `found` classes by what was done.
+    """
 
     identity: str
     shard: ShardSummary
     rejected: tuple[Rejected, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     findings: tuple[Found, ...] = ()
+    reasons: Counts = field(default_factory=dict)
+    again: Counts = field(default_factory=dict)
+    found: Mapping[str, Counts] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many samples or rows were left out, by reason."""
+        return add_counts((count_reasons(self.rejected), self.reasons))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +164,8 @@ def to_json(document: AssetReceipt | Arrangement | ShardReceipt | Manifest) -> s
         body["treatment"] = document.treatment.to_dict()
         body["samples"], body["size_bytes"] = document.samples, document.size_bytes
         body["seen"] = document.seen
+    if isinstance(document, ShardReceipt):
+        body = {name: value for name, value in body.items() if value or name not in _OF_ROWS}
     # Lone surrogates, which names in a caption file may hold, cannot be written as UTF-8.
     return clean(json.dumps(body, indent=1, ensure_ascii=False, default=str)) + "\n"
 
@@ -193,6 +213,9 @@ def shard_receipt(text: str) -> ShardReceipt | None:
             rejected=_triples(body["rejected"]),
             notes=_counts(body["notes"]),
             findings=_triples(body.get("findings", ())),
+            reasons=_counts(body.get("reasons", {})),
+            again=_counts(body.get("again", {})),
+            found={str(name): _counts(counts) for name, counts in body.get("found", {}).items()},
         )
     except _WRONG:
         return None
@@ -276,6 +299,26 @@ def count_findings(parts: Iterable[Iterable[Found]]) -> dict[str, dict[str, int]
             own[done] = own.get(done, 0) + 1
     known = [*(name for name in CLASSES if name in counts), *sorted(counts.keys() - CLASSES.keys())]
     return {name: dict(sorted(counts[name].items())) for name in known}
+
+
+def add_findings(parts: Iterable[Mapping[str, Counts]]) -> dict[str, dict[str, int]]:
+    """The sum of counts of findings, in the order of `count_findings`."""
+    total: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for name, counts in part.items():
+            total[name] = add_counts((total.get(name, {}), counts))
+    known = [*(name for name in CLASSES if name in total), *sorted(total.keys() - CLASSES.keys())]
+    return {name: total[name] for name in known}
+
+
+def latest_reasons(receipts: Iterable[ShardReceipt]) -> dict[str, int]:
+    """How many rows became no sample, by the reason that was last given of each; zeros are left out."""
+    total: dict[str, int] = {}
+    for receipt in receipts:
+        for counts, sign in ((receipt.reasons, 1), (receipt.again, -1)):
+            for name, count in counts.items():
+                total[name] = total.get(name, 0) + sign * count
+    return {name: count for name, count in sorted(total.items()) if count}
 
 
 def add_counts(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

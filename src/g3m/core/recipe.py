@@ -10,24 +10,35 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from g3m.core.digest import Digest
-from g3m.core.errors import RecipeError
+from g3m.core.errors import RecipeError, SettingsError
 from g3m.core.secrets import mask
+from g3m.core.toml_table import Table
 from g3m.core.treatment import CLASSES, Action, policy_problem
 
 FORMAT = 1
-READERS = ("coco_captions", "localized_narratives", "pairs", "shards")
+READERS = ("coco_captions", "localized_narratives", "pairs", "shards", "urls")
+COLUMNS = ("url", "caption", "sha256")
+"""The keys of `[samples]` that name columns of a list."""
+
 SCHEMES = ("https://", "http://", "hub://", "kaggle://")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_FORM = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _HOSTED = re.compile(r"hub://[\w.-]+/[\w.-]+@[0-9a-f]{40}/.+|kaggle://[\w.-]+/[\w.-]+")
+
+
+_FORM_HINT = (
+    "`g3m info DATASET` names the sources of a dataset; without --source the recipe's own is taken",
+    "`g3m info 数据集` 会列出其数据来源；不加 --source 则使用配方的默认来源",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +74,8 @@ class SampleRule:
     """How samples come out of the assets.
 
     `images` and `captions` are `asset` or `asset/path inside`; `split` goes into each sample's json.
-    `captions_digest` proves the captions also where they come out of an unpacked folder.
+    `captions_digest` proves the captions also where they come out of an unpacked folder. The reader `urls`
+    has the names of its lists' columns instead: `url`, `caption`, `sha256`.
     """
 
     reader: str
@@ -71,6 +83,13 @@ class SampleRule:
     captions: str = ""
     captions_digest: Digest | None = None
     split: str = ""
+    url: str = ""
+    caption: str = ""
+    sha256: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """The part of a dataset's identity; columns only where there are some, as before there were any."""
+        return {name: value for name, value in asdict(self).items() if value or name not in COLUMNS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +104,22 @@ class Expect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """Another source of a dataset: its own assets, and terms of its own where they are not the recipe's."""
+
+    assets: tuple[Asset, ...]
+    samples: SampleRule
+    expect: Expect
+    terms: str = ""
+    terms_zh: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A whole dataset description; `folder` is where its shards go below the root.
 
     `policy` says what happens to classes of findings (core/treatment.py); the settings may overrule it.
+    `forms` are other sources by name, one of which `--source` takes instead of the recipe's own.
     """
 
     name: str
@@ -104,103 +135,32 @@ class Recipe:
     listing: Listing | None = None
     terms_zh: str = ""
     policy: Mapping[str, Action] = field(default_factory=dict)
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    form: str = ""
+    """Which of them this is; empty for the recipe's own source."""
 
-
-@dataclass(slots=True)
-class _Table:
-    """One TOML table being read: fetches typed keys, notes problems with their path."""
-
-    raw: Mapping[str, Any]
-    path: str
-    problems: list[str]
-    seen: set[str] = field(default_factory=set)
-
-    def _at(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
-
-    def note(self, key: str, problem: str) -> None:
-        self.problems.append(f"{self._at(key)}: {problem}")
-
-    def _take(self, key: str, kind: type, word: str) -> Any:
-        self.seen.add(key)
-        value = self.raw.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.note(key, f"must be {word}, not {type(value).__name__}")
-            return None
-        return value
-
-    def text(self, key: str, *, required: bool = False, pattern: re.Pattern[str] | None = None) -> str:
-        value = self._take(key, str, "text")
-        if value is None or not value.strip():
-            if required and key in self.raw and value is not None:
-                self.note(key, "must not be empty")
-            elif required and key not in self.raw:
-                self.note(key, "is missing")
-            return ""
-        if pattern is not None and not pattern.fullmatch(value):
-            self.note(key, f"{value!r} does not fit {pattern.pattern}")
-        return str(value).strip()
-
-    def whole(self, key: str) -> int | None:
-        value: int | None = self._take(key, int, "a whole number")
-        if value is not None and value < 0:
-            self.note(key, "must not be negative")
-            return None
-        return value
-
-    def fraction(self, key: str, default: float) -> float:
-        value = self.raw.get(key, default)
-        self.seen.add(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            self.note(key, "must be a number from 0 to 1")
-            return default
-        return float(value)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._take(key, list, "a list of texts") or []
-        if not all(isinstance(item, str) for item in value):
-            self.note(key, "must be a list of texts")
-            return ()
-        return tuple(value)
-
-    def digest(self, key: str) -> Digest | None:
-        text = self.text(key)
-        return self.parse_digest(key, text) if text else None
-
-    def parse_digest(self, key: str, text: str) -> Digest | None:
-        try:
-            return Digest.parse(text)
-        except ValueError as error:
-            self.note(key, str(error))
-            return None
-
-    def table(self, key: str) -> _Table | None:
-        value = self._take(key, dict, "a table")
-        return None if value is None else _Table(value, self._at(key), self.problems)
-
-    def tables(self, key: str) -> list[_Table]:
-        value = self._take(key, list, "a list of tables") or []
-        found = []
-        for number, item in enumerate(value):
-            if isinstance(item, dict):
-                found.append(_Table(item, f"{self._at(key)}[{number}]", self.problems))
-            else:
-                self.note(key, "must be a list of tables")
-        return found
-
-    def finish(self) -> None:
-        for key in self.raw:
-            if key not in self.seen:
-                near = difflib.get_close_matches(key, self.seen, n=1)
-                self.note(key, "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
+    def as_form(self, name: str) -> Recipe:
+        """The recipe with the source of that name; itself if it has none of that name."""
+        form = self.forms.get(name)
+        if form is None:
+            return self
+        terms = (form.terms, form.terms_zh) if form.terms else (self.terms, self.terms_zh)
+        return replace(
+            self,
+            assets=form.assets,
+            listing=None,
+            samples=form.samples,
+            expect=form.expect,
+            terms=terms[0],
+            terms_zh=terms[1],
+            form=name,
+        )
 
 
 def parse(raw: Mapping[str, Any], *, file: str) -> Recipe:
     """Turn a TOML document into a recipe; RecipeError lists every problem as `file: key.path: problem`."""
     problems: list[str] = []
-    top = _Table(raw, "", problems)
+    top = Table(raw, "", problems)
     if (found := top.whole("format")) != FORMAT:
         top.note("format", f"must be {FORMAT}, found {found}; a newer g3m may be needed")
     recipe = Recipe(
@@ -214,9 +174,10 @@ def parse(raw: Mapping[str, Any], *, file: str) -> Recipe:
         citation=top.text("citation"),
         assets=tuple(_asset(table) for table in top.tables("assets")),
         listing=_listing(top.table("listing")),
-        samples=_samples(top.table("samples") or _Table({}, "samples", problems)),
-        expect=_expect(top.table("expect") or _Table({}, "expect", problems)),
-        policy=_policy(top.table("policy") or _Table({}, "policy", problems)),
+        samples=(rule := _samples(top.table("samples") or Table({}, "samples", problems))),
+        expect=_expect(top.table("expect") or Table({}, "expect", problems), rule.reader),
+        policy=_policy(top.table("policy") or Table({}, "policy", problems)),
+        forms=_forms(top.table("forms") or Table({}, "forms", problems)),
     )
     top.finish()
     _check_whole(recipe, top)
@@ -225,7 +186,7 @@ def parse(raw: Mapping[str, Any], *, file: str) -> Recipe:
     return recipe
 
 
-def _asset(table: _Table) -> Asset:
+def _asset(table: Table) -> Asset:
     digests = tuple(filter(None, (table.parse_digest("digests", text) for text in table.texts("digests"))))
     places = table.texts("places")
     if not places:
@@ -248,7 +209,7 @@ def _asset(table: _Table) -> Asset:
     return asset
 
 
-def _listing(table: _Table | None) -> Listing | None:
+def _listing(table: Table | None) -> Listing | None:
     if table is None:
         return None
     listing = Listing(
@@ -260,13 +221,16 @@ def _listing(table: _Table | None) -> Listing | None:
     return listing
 
 
-def _samples(table: _Table) -> SampleRule:
+def _samples(table: Table) -> SampleRule:
     rule = SampleRule(
         reader=table.text("reader", required=True),
         images=table.text("images"),
         captions=table.text("captions"),
         captions_digest=table.digest("captions_digest"),
         split=table.text("split"),
+        url=table.text("url"),
+        caption=table.text("caption"),
+        sha256=table.text("sha256"),
     )
     if rule.reader and rule.reader not in READERS:
         near = difflib.get_close_matches(rule.reader, READERS, n=1)
@@ -276,17 +240,43 @@ def _samples(table: _Table) -> SampleRule:
         for key in ("images", "captions"):
             if not getattr(rule, key):
                 table.note(key, f"the reader {rule.reader} needs it")
+    unused = ("images", "captions", "captions_digest", "split") if rule.reader == "urls" else COLUMNS
+    for key in unused:
+        if getattr(rule, key):
+            table.note(key, f"the reader {rule.reader} has no use for it")
     table.finish()
     return rule
 
 
-def _expect(table: _Table) -> Expect:
+def _forms(table: Table) -> dict[str, Form]:
+    forms, problems = dict[str, Form](), table.problems
+    for name in table.raw:
+        one = table.table(name)
+        if one is None:
+            continue
+        if not _FORM.fullmatch(name):
+            table.note(name, f"the name does not fit {_FORM.pattern}")
+        form = Form(
+            assets=tuple(_asset(asset) for asset in one.tables("assets")),
+            samples=(rule := _samples(one.table("samples") or Table({}, f"{one.path}.samples", problems))),
+            expect=_expect(one.table("expect") or Table({}, f"{one.path}.expect", problems), rule.reader),
+            terms=one.text("terms"),
+            terms_zh=one.text("terms_zh"),
+        )
+        one.finish()
+        _check_assets(form.assets, form.samples, one)
+        forms[name] = form
+    return forms
+
+
+def _expect(table: Table, reader: str) -> Expect:
+    tolerated = 1.0 if reader == "urls" else 0.01  # dead links are no reason to stop
     expect = Expect(
         samples=table.whole("samples"),
         source=table.text("source"),
         download_bytes=table.whole("download_bytes"),
         files=table.whole("files"),
-        rejected_fraction=table.fraction("rejected_fraction", 0.01),
+        rejected_fraction=table.fraction("rejected_fraction", tolerated),
     )
     if expect.samples is not None and not expect.source:
         table.note("source", "say where the expected count comes from")
@@ -294,7 +284,7 @@ def _expect(table: _Table) -> Expect:
     return expect
 
 
-def _policy(table: _Table) -> dict[str, Action]:
+def _policy(table: Table) -> dict[str, Action]:
     policy: dict[str, Action] = {}
     for name in CLASSES:
         action = table.text(name, required=name in table.raw)
@@ -307,19 +297,40 @@ def _policy(table: _Table) -> dict[str, Action]:
     return policy
 
 
-def _check_whole(recipe: Recipe, top: _Table) -> None:
+def _check_whole(recipe: Recipe, top: Table) -> None:
     if bool(recipe.assets) == (recipe.listing is not None):
         top.note("assets", "give either [[assets]] or a [listing]")
-    names = [asset.name for asset in recipe.assets]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        top.note("assets", f"the name {name!r} is used twice")
     if recipe.policy and recipe.samples.reader == "shards":
         top.note("policy", "the reader shards adopts shards as they are; leave the table out")
     if recipe.assets:
-        for key in ("images", "captions"):
-            value = getattr(recipe.samples, key)
-            if value and value.partition("/")[0] not in names:
-                top.note(f"samples.{key}", f"{value.partition('/')[0]!r} is not an asset of this recipe")
+        _check_assets(recipe.assets, recipe.samples, top)
+    elif recipe.samples.reader == "urls":
+        top.note("listing", "the reader urls reads [[assets]]")
+
+
+def _check_assets(assets: Sequence[Asset], rule: SampleRule, table: Table) -> None:
+    """Whether names are used once, and what the rule speaks of is there."""
+    if not assets:
+        table.note("assets", "name at least one")
+    names = [asset.name for asset in assets]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        table.note("assets", f"the name {name!r} is used twice")
+    for key in ("images", "captions"):
+        value = getattr(rule, key)
+        if value and value.partition("/")[0] not in names:
+            table.note(f"samples.{key}", f"{value.partition('/')[0]!r} is not an asset of this recipe")
+
+
+def choose_form(recipes: Sequence[Recipe], form: str) -> tuple[Recipe, ...]:
+    """The recipes with that source, as far as they have it; SettingsError if none of them does."""
+    if not form or any(recipe.samples.reader == form for recipe in recipes):
+        return tuple(recipe.as_form(form) for recipe in recipes)  # a list has its own source, which is urls
+    known = sorted({name for recipe in recipes for name in recipe.forms})
+    if form not in known:
+        names = ", ".join(recipe.name for recipe in recipes)
+        words = suggest(form, known) or (f"; known: {', '.join(known)}" if known else "; they have one only")
+        raise SettingsError(f"--source {form}: no such source of {names}{words}", hint=_FORM_HINT)
+    return tuple(recipe.as_form(form) for recipe in recipes)
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

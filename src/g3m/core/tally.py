@@ -6,8 +6,9 @@ as counts, the latest few, or in small pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from g3m.core.events import (
     Event,
@@ -18,6 +19,7 @@ from g3m.core.events import (
     RouteDropped,
     RoutesMeasured,
     RouteSpeed,
+    RowsMeasured,
     RunFinished,
     RunStarted,
     TaskFailed,
@@ -73,6 +75,39 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows of lists: how many there are and are done, are samples, and why the others are none.
+
+    `size_bytes` came over the network for them.
+    """
+
+    done: int = 0
+    total: int = 0
+    good: int = 0
+    size_bytes: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def good_share(self) -> float:
+        """How many of those that are done became samples, from 0 to 1."""
+        return self.good / self.done if self.done else 0.0
+
+    def biggest(self, most: int) -> list[tuple[str, int]]:
+        """The reasons that took most rows, the biggest first."""
+        return sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))[:most]
+
+    def plus(self, other: Rows) -> Rows:
+        """Both together."""
+        return Rows(
+            done=self.done + other.done,
+            total=self.total + other.total,
+            good=self.good + other.good,
+            size_bytes=self.size_bytes + other.size_bytes,
+            reasons=add_counts([self.reasons, other.reasons]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """A task at work: where its bytes come from and how far it is."""
 
@@ -83,6 +118,7 @@ class Running:
     place: str = ""
     way: str = ""
     routes: tuple[RouteSpeed, ...] = ()
+    rows: Rows | None = None
     began: bool = False
     """Whether it has said where it begins: what was kept from an earlier run is no speed."""
 
@@ -108,6 +144,9 @@ class Snapshot:
     started_s: float = 0.0
     now_s: float = 0.0
     marks: tuple[tuple[float, int], ...] = ()
+    rows_planned: int = 0
+    rows_finished: Rows = field(default_factory=Rows)
+    row_marks: tuple[tuple[float, int], ...] = ()
     over: bool = False
 
     @property
@@ -119,10 +158,7 @@ class Snapshot:
     @property
     def rate_bytes_per_s(self) -> float:
         """The speed of the last twenty seconds, or since the first download began if that is less."""
-        recent = [mark for mark in self.marks if self.now_s - mark[0] <= RATE_WINDOW_S]
-        if not recent or self.now_s <= recent[0][0]:
-            return 0.0
-        return (self.arrived_bytes - recent[0][1]) / max(self.now_s - recent[0][0], SHORTEST_S)
+        return _rate(self.marks, self.arrived_bytes, self.now_s)
 
     @property
     def remaining_s(self) -> float | None:
@@ -130,6 +166,24 @@ class Snapshot:
         rate = self.rate_bytes_per_s
         left = self.total_bytes - self.done_bytes
         return left / rate if rate > 0 and left > 0 else None
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of lists over all tasks of the run, those under way included."""
+        flowing = [task.rows for task in self.running.values() if task.rows is not None]
+        rows = reduce(Rows.plus, flowing, self.rows_finished)
+        return replace(rows, total=max(rows.total, self.rows_planned))
+
+    @property
+    def rows_per_s(self) -> float:
+        """How many rows became samples or were given up, a second of the last twenty."""
+        return max(_rate(self.row_marks, self.rows.done, self.now_s), 0.0)
+
+    @property
+    def rows_remaining_s(self) -> float | None:
+        """Seconds until the last row at this speed, or None if it cannot be said."""
+        rate, rows = self.rows_per_s, self.rows
+        return (rows.total - rows.done) / rate if rate > 0 and rows.total > rows.done else None
 
     @property
     def routes(self) -> tuple[RouteSpeed, ...]:
@@ -169,6 +223,14 @@ def fold(snapshot: Snapshot, event: Event, now_s: float) -> Snapshot:
     return replace(snapshot, marks=_marked(snapshot.marks, (now_s, snapshot.arrived_bytes)))
 
 
+def _rate(marks: tuple[tuple[float, int], ...], count: int, now_s: float) -> float:
+    """How much came a second, since the oldest mark of the window."""
+    recent = [mark for mark in marks if now_s - mark[0] <= RATE_WINDOW_S]
+    if not recent or now_s <= recent[0][0]:
+        return 0.0
+    return (count - recent[0][1]) / max(now_s - recent[0][0], SHORTEST_S)
+
+
 def _marked(marks: tuple[tuple[float, int], ...], mark: tuple[float, int]) -> tuple[tuple[float, int], ...]:
     """The marks of the window, with one more; the last two are merged where they lie close together."""
     recent = tuple(old for old in marks if 0 <= mark[0] - old[0] <= RATE_WINDOW_S)
@@ -188,7 +250,8 @@ def _apply(state: Snapshot, event: Event, now_s: float) -> Snapshot:
             now_s=now_s,
         )
     if isinstance(event, TasksAdded):
-        return replace(state, tasks=state.tasks + event.count)
+        planned = state.rows_planned + event.rows
+        return replace(state, tasks=state.tasks + event.count, rows_planned=planned)
     if isinstance(event, TaskStarted):
         return _start(state, event, now_s)
     if isinstance(event, TaskFinished):
@@ -224,6 +287,8 @@ def _advance(state: Snapshot, event: Event, now_s: float) -> Snapshot:
         return state
     if isinstance(event, Progressed):
         return _progress(state, task, event, now_s)
+    if isinstance(event, RowsMeasured):
+        return _measure(state, task, event, now_s)
     if isinstance(event, RouteChosen):
         task = replace(task, place=event.place, way=event.way, began=True)
     elif isinstance(event, RoutesMeasured):
@@ -242,12 +307,24 @@ def _progress(state: Snapshot, task: Running, event: Progressed, now_s: float) -
     return state if task.began else _mark_begin(state, event.task, now_s)
 
 
+def rows_of(event: RowsMeasured) -> Rows:
+    """What a tick says."""
+    sums = {"done": event.done, "total": event.total, "good": event.good, "size_bytes": event.bytes}
+    return Rows(**sums, reasons=event.reasons)
+
+
+def _measure(state: Snapshot, task: Running, event: RowsMeasured, now_s: float) -> Snapshot:
+    state = replace(state, running={**state.running, event.task: replace(task, rows=rows_of(event))})
+    return replace(state, row_marks=_marked(state.row_marks, (now_s, state.rows.done)))
+
+
 def _finish(state: Snapshot, event: TaskFinished) -> Snapshot:
     fetched = event.size_bytes if event.kind == "fetch" else 0
     made = event.kind in ("pack", "adopt")
     task = state.running.get(event.task)
     # A file that came over no route lay here already.
     came = max(0, fetched - task.done_bytes) if task is not None and task.place else 0
+    rows = task.rows if task is not None else None
     return replace(
         state,
         finished=state.finished + 1,
@@ -258,6 +335,7 @@ def _finish(state: Snapshot, event: TaskFinished) -> Snapshot:
         samples=state.samples + (event.samples if made else 0),
         shards=state.shards + made,
         rejected=add_counts([state.rejected, event.rejected]),
+        rows_finished=state.rows_finished.plus(rows) if rows is not None else state.rows_finished,
     )
 
 

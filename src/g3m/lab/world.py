@@ -1,4 +1,4 @@
-"""The six datasets of G3M in miniature: drawn sources behind a local internet, with recipes that fit.
+"""The datasets of G3M in miniature: drawn sources behind a local internet, with recipes that fit.
 
     with World(Path("/tmp/world")) as world:
         session = make_session({"root": "data", **world.options}, world.variables)
@@ -22,6 +22,7 @@ from typing import Any
 from g3m.adapters.recipes import builtin_files, read_toml
 from g3m.lab.origin import Origin
 from g3m.lab.sources import Cc3m, Coco, OpenImages, cc3m, coco, open_images, sbu
+from g3m.lab.weblists import LAION, PICTURES, SBU, draw_pictures, rows_of, write_laion, write_sbu
 
 CC3M_REPOSITORY = "pixparse/cc3m-wds"
 CC3M_COMMIT = "46f3d69f840e59d77d52e8decfe5baec97e94c7f"
@@ -36,7 +37,9 @@ PREFIXES = {
     "http://images.cocodataset.org/": "/s3/images.cocodataset.org/",
     "https://open-images-dataset.s3.amazonaws.com/": "/s3/open-images-dataset/",
     "https://storage.googleapis.com/": "/gcs/",
+    "https://www.cs.rice.edu/": "/rice/",
 }
+BLIP = "sfr-vision-language-research/BLIP/datasets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Sources:
     open_images: OpenImages
     cc3m: Cc3m
     sbu: Path
+    web: Path
+    """A folder of pictures; lists of their URLs are written when their host has a port."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -62,6 +67,7 @@ def draw_sources(folder: Path, samples: int = 24, sbu_form: int = 1, seed: int =
         open_images=open_images(folder / "open_images", samples, repeats=2, seed=seed),
         cc3m=cc3m(folder / "cc3m", 2, 1, samples=(samples + 1) // 2, seed=seed),
         sbu=sbu(folder / "sbu", sbu_form, samples, seed=seed),
+        web=draw_pictures(folder / "web", min(samples, PICTURES), seed=seed),
     )
 
 
@@ -88,7 +94,17 @@ class World:
         origin.mount(f"/gcs/localized-narratives/annotations/{narratives.name}", narratives, google=True)
         origin.hub(CC3M_REPOSITORY, CC3M_COMMIT, drawn.cc3m.folder)
         origin.kaggle(SBU_DATASET, drawn.sbu, KAGGLE_USERNAME, KAGGLE_KEY)
+        self._mount_lists(origin)
         return self
+
+    def _mount_lists(self, origin: Origin) -> None:
+        """The pictures behind the lists of laion115m and SBU, and those lists."""
+        web = self.sources.web
+        origin.mount("/web", web)
+        rows = rows_of(web, f"{origin.url}/web")
+        laion = write_laion(web.parent / LAION, rows)
+        origin.mount(f"/gcs/{BLIP}/{LAION}", laion, google=True)
+        origin.mount(f"/rice/~vo9/sbucaptions/{SBU}", write_sbu(web.parent / SBU, rows))
 
     def __exit__(
         self,
@@ -142,6 +158,10 @@ def _fit(raw: dict[str, Any], sources: Sources) -> dict[str, Any]:
             data = files[asset["name"]].read_bytes()
             asset["size_bytes"] = len(data)
             asset["digests"] = [f"sha256:{hashlib.sha256(data).hexdigest()}"]
+    for form in raw.get("forms", {}).values():
+        form.pop("expect", None)
+        for asset in form["assets"]:
+            asset.pop("digests", None)  # these files name the port of their host
     rule = raw["samples"]
     if "captions_digest" in rule:
         member = rule["captions"].partition("/")[2]

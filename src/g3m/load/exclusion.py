@@ -76,16 +76,15 @@ def exclude(
         scopes = [scope for scope in (name, folder.name) if scope in entries]
         anywhere = entries.get("", set())
         prefix = name + "/"
-        full = {entry[len(prefix) :] for entry in anywhere if entry.startswith(prefix)}
-        wanted = anywhere.union(full, *(entries[scope] for scope in scopes))
+        own = anywhere.union(*(entries[scope] for scope in scopes))
+        full = {entry[len(prefix) :] for entry in own if entry.startswith(prefix)}
+        wanted = own | full
         found = [(number, key) for number, key in enumerate(folder.keys()) if key in wanted] if wanted else []
         kept.append(Kept(len(folder), (number for number, _ in found)))
         hit = {key for _, key in found}
         for scope in ("", *scopes):
             if scope in unmatched:
-                unmatched[scope] -= hit
-        if "" in unmatched:
-            unmatched[""] -= {prefix + key for key in full & hit}
+                unmatched[scope] -= hit.union(prefix + key for key in full & hit)
     left = sorted(f"{scope}/{key}" if scope else key for scope, keys in unmatched.items() for key in keys)
     listed_count = sum(map(len, entries.values()))
     samples = sum(len(one.excluded) for one in kept)

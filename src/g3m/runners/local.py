@@ -6,6 +6,7 @@ caller's thread alone keeps the agenda and sees the events.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from g3m.adapters.allocator import use_one_arena
 from g3m.adapters.session import Session
 from g3m.core.agenda import Agenda
 from g3m.core.errors import G3MError, Interrupted
+from g3m.core.events import Event
 from g3m.core.plan import Task
 from g3m.runners.base import Beat, Outcome, RunTask
 
@@ -29,45 +31,73 @@ def jobs_of(session: Session) -> int:
     return session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
 
 
-def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Iterator[Outcome]:
-    """Run tasks as they become ready, until none runs and none is ready."""
+class Lanes:
+    """The threads of this machine that run tasks, and what they report."""
+
+    def __init__(
+        self, run: RunTask, session: Session, network: ThreadPoolExecutor, work: ThreadPoolExecutor
+    ) -> None:
+        self._run, self._session = run, session
+        self._network, self._work = network, work
+        self._reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def submit(self, task: Task) -> None:
+        """Run a task as soon as a thread of its lane is free."""
+        lane = self._network if task.kind == "fetch" else self._work
+        lane.submit(self._run_one, task)
+
+    def report(self, timeout_s: float = 0.0) -> Outcome | None:
+        """The next report of any task, or None if there is none in time."""
+        try:
+            return self._reports.get(timeout=timeout_s) if timeout_s else self._reports.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _run_one(self, task: Task) -> None:
+        for outcome in outcomes(task, self._run, self._session):
+            self._reports.put((task, outcome))
+
+
+@contextlib.contextmanager
+def lanes(run: RunTask, session: Session) -> Iterator[Lanes]:
+    """Threads for tasks; they end, with what they are at, when the context does."""
     use_one_arena()
-    reports: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    jobs = jobs_of(session)
     with (
         ThreadPoolExecutor(DOWNLOADS, "g3m-network") as network,
-        ThreadPoolExecutor(jobs, "g3m-work") as work,
+        ThreadPoolExecutor(session.lanes or jobs_of(session), "g3m-work") as work,
     ):
+        yield Lanes(run, session, network, work)
+
+
+def run_local(agenda: Agenda, run: RunTask, session: Session, beat: Beat) -> Iterator[Outcome]:
+    """Run tasks as they become ready, until none runs and none is ready."""
+    with lanes(run, session) as here:
         try:
             while True:
                 if not session.stop.is_set():
                     for task in agenda.take_ready():
-                        lane = network if task.kind == "fetch" else work
-                        lane.submit(_run_one, task, run, session, reports)
+                        here.submit(task)
                 if not agenda.busy:
                     return
                 beat()
-                try:
-                    yield reports.get(timeout=WAIT_S)
-                except queue.Empty:
-                    continue
+                if (report := here.report(WAIT_S)) is not None:
+                    yield report
         finally:
             if agenda.busy:  # nobody listens any more: the tasks must not go on alone
                 session.stop.set()
 
 
-def _run_one(task: Task, run: RunTask, session: Session, reports: queue.SimpleQueue[Outcome]) -> None:
-    """Run one task and report its events and its end; nothing may escape, or the run would hang."""
+def outcomes(task: Task, run: RunTask, session: Session) -> Iterator[Event | G3MError | None]:
+    """Run one task: its events, then its error or None; nothing may escape, or the run would hang."""
     try:
         if session.stop.is_set():
             raise Interrupted("stopped before it began")
-        for event in run(task):
-            reports.put((task, event))
-        reports.put((task, None))
+        yield from run(task)
+        yield None
     except G3MError as error:
-        reports.put((task, error))
+        yield error
     except Exception as error:  # noqa: BLE001  # a defect of ours must end as a report, not as silence
-        reports.put((task, _defect(task, error)))
+        yield _defect(task, error)
 
 
 def _defect(task: Task, error: Exception) -> G3MError:

@@ -15,7 +15,8 @@ from g3m.core.events import Event, Sink
 from g3m.core.plan import Plan
 from g3m.core.reshard import parse_size
 from g3m.runners.base import Summary, drive
-from g3m.runners.local import jobs_of, run_local
+from g3m.runners.choose import runner_for
+from g3m.runners.local import jobs_of
 from g3m.runners.run import make_session
 from g3m.steps.ready import OTHER_FOLDER_HINT, Cut, find_source, reshard_plan
 
@@ -66,7 +67,7 @@ def pack_in(plan: Plan, session: Session, sinks: Sequence[Sink]) -> Summary:
     """Carry out a plan of `plan_in`."""
     try:
         with Guard(jobs_of(session)) as guard:
-            return drive(plan, replace(session, guard=guard), run_local, sinks)
+            return drive(plan, replace(session, guard=guard), runner_for(session, plan), sinks)
     except (NoSpace, NotWritable, OtherOptions) as error:
         # Their own hints speak of --root.
         hint = OTHER_FOLDER_HINT if isinstance(error, OtherOptions) else _ROOM_HINT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session, open_session
 from g3m.core.errors import NotVerified
 from g3m.core.events import Event, Noted, RunFinished, RunStarted, Sink, TaskFinished, TaskStarted
+from g3m.core.gathering import READER, GatherPlan
 from g3m.core.plan import Plan
 from g3m.core.receipt import Manifest
 from g3m.core.settings import Layer, Settings, from_variables, merge
 from g3m.core.treatment import CLASSES, options_for
-from g3m.runners.base import Summary, drive
-from g3m.runners.local import jobs_of, run_local
+from g3m.runners.base import Summary
+from g3m.runners.choose import runner_for
+from g3m.runners.local import jobs_of
+from g3m.runners.part import drive_shared
 from g3m.steps.borrow import borrow
 from g3m.steps.check import broken, check, forget, manifests, unreadable
 from g3m.steps.examine import Depth, Judge, judging
@@ -99,8 +103,17 @@ def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> 
             sink(Noted(text=text))
 
     plan = borrow(resolve(datasets, session), session, note)
-    with Guard(jobs_of(session)) as guard:
-        return drive(plan, replace(session, guard=guard), run_local, sinks)
+    with run_session(plan, session) as own:
+        return drive_shared(plan, own, runner_for(own, plan), sinks)
+
+
+@contextmanager
+def run_session(plan: Plan, session: Session) -> Iterator[Session]:
+    """The session of a run: with a guard, and with one task more than cores where tasks wait for hosts."""
+    jobs = jobs_of(session)
+    lanes = jobs + 1 if any(isinstance(dataset, GatherPlan) for dataset in plan.datasets) else 0
+    with Guard(jobs) as guard, session.hosts:
+        yield replace(session, guard=guard, lanes=lanes)
 
 
 def verify(
@@ -157,6 +170,10 @@ PACKED_HINT = (
     "run the same `g3m pack` line again: it makes the broken shards again",
     "请再次运行同一条 `g3m pack` 命令：会重做损坏的分片",
 )
+GATHERED_HINT = (
+    "run the same `g3m gather` line again: it asks for the rows of the broken shards once more",
+    "请再次运行同一条 `g3m gather` 命令：会重新获取损坏分片的各行",
+)
 
 
 def _repair(
@@ -166,6 +183,8 @@ def _repair(
     forget({(dataset, shard) for dataset, shard in shards if dataset == name}, session)
     if body is not None and body.form.startswith(FORM):
         raise NotVerified(f"{name}: made by g3m pack", hint=PACKED_HINT)
+    if body is not None and body.form == READER and name not in session.recipes.names:
+        raise NotVerified(f"{name}: made by g3m gather", hint=GATHERED_HINT)
     if name not in session.recipes.names:
         raise NotVerified(
             f"{name}: its recipe is not among the known ones",

@@ -6,17 +6,29 @@ Other steps read it here; steps/arrange.py writes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from g3m.adapters.disk import read_document, write_document
 from g3m.adapters.session import Session
 from g3m.core.errors import TooManyRejected
+from g3m.core.gathering import GatherPlan
 from g3m.core.plan import DatasetPlan, Task, asset_id
-from g3m.core.receipt import Arrangement, AssetReceipt, Rejected, arrangement, count_reasons
+from g3m.core.receipt import Arrangement, AssetReceipt, Rejected, add_counts, arrangement, count_reasons
 from g3m.core.recipe import Asset
+from g3m.steps.again import again_shards
 from g3m.steps.find import read_receipt
 from g3m.steps.unfold import path_of
+
+_ROWS_HINT = (
+    "look at the reasons; --max-rejected raises the limit, `g3m gather --retry-failed` asks once more",
+    "请查看原因；--max-rejected 可放宽限制，`g3m gather --retry-failed` 会再次尝试",
+)
+_PRIVATE_HINT = (
+    "if these are servers of your own, begin anew in another folder with --allow-private",
+    "如果这些是你自己的服务器，请加上 --allow-private 并换一个目录重新开始",
+)
 
 
 def list_path(session: Session, dataset: str) -> Path:
@@ -35,7 +47,7 @@ def asset_receipts(dataset: DatasetPlan, session: Session) -> dict[str, tuple[As
 
 
 def read_arrangement(dataset: DatasetPlan, session: Session) -> Arrangement | None:
-    """The arrangement if it belongs to this plan and its sample list is whole."""
+    """The arrangement if it belongs to this plan and its sample list is whole; with the shards of retries."""
     text = read_document(session.store.receipt(dataset.name, "arrange"))
     found = None if text is None else arrangement(text)
     if found is None or found.identity != dataset.identity:
@@ -44,7 +56,10 @@ def read_arrangement(dataset: DatasetPlan, session: Session) -> Arrangement | No
         whole = list_path(session, dataset.name).stat().st_size == found.list_size_bytes
     except OSError:
         return None
-    return found if whole else None
+    if not whole or not isinstance(dataset, GatherPlan):
+        return found if whole else None
+    added = again_shards(dataset.name, dataset.identity, session)
+    return replace(found, shards=(*found.shards, *(shard.planned for shard in added))) if added else found
 
 
 def sources_present(dataset: DatasetPlan, found: Arrangement, session: Session) -> bool:
@@ -73,25 +88,32 @@ def pack_tasks(dataset: DatasetPlan, found: Arrangement) -> tuple[Task, ...]:
 
 
 def check_rejected(
-    dataset: DatasetPlan, samples: int, rejected: Sequence[Rejected], session: Session
+    dataset: DatasetPlan,
+    samples: int,
+    rejected: Sequence[Rejected],
+    session: Session,
+    counted: Mapping[str, int] | None = None,
 ) -> None:
-    """Stop a dataset of which too much is unusable, and leave the list of it.
+    """Stop a dataset of which too much is unusable, and leave the list of it; `counted` are in no list.
 
     What is left out because the policy says so was asked for, and does not count as unusable.
     """
     limit = session.settings.max_rejected
     limit = dataset.recipe.expect.rejected_fraction if limit < 0 else limit
-    total = samples + len(rejected)
-    policy = dataset.treatment.policy
-    unusable = [row for row in rejected if policy.get(row[1]) != "reject"]
-    if samples == 0 or len(unusable) > limit * total:
+    counts, policy = add_counts((count_reasons(rejected), counted or {})), dataset.treatment.policy
+    total = samples + sum(counts.values())
+    unusable = {reason: count for reason, count in counts.items() if policy.get(reason) != "reject"}
+    if samples == 0 or sum(unusable.values()) > limit * total:
+        shown = unusable if samples else counts
+        words = ", ".join(f"{count} {reason}" for reason, count in shown.items()) or "none found"
+        head = f"{dataset.name}: {sum(shown.values())} of {total} samples are unusable ({words})"
+        if counted:
+            is_private = 2 * counts.get("private_address", 0) > total
+            hint = _PRIVATE_HINT if is_private else _ROWS_HINT
+            raise TooManyRejected(f"{head}; the tables beside the shards say which", hint=hint)
         path = session.store.plan(f"{dataset.name}.rejected.jsonl")
         write_document(path, rejected_lines(rejected))
-        shown = unusable if samples else rejected
-        counts = count_reasons(shown).items()
-        words = ", ".join(f"{count} {reason}" for reason, count in counts) or "none found"
-        head = f"{dataset.name}: {len(shown)} of {total} samples are unusable"
-        raise TooManyRejected(f"{head} ({words}); all are listed in {path}")
+        raise TooManyRejected(f"{head}; all are listed in {path}")
 
 
 def borrowed_path(session: Session, dataset: str) -> Path:

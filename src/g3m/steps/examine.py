@@ -25,7 +25,7 @@ from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.tar import list_tar
 from g3m.core.errors import BadArchive, StorageError
-from g3m.core.index import Index
+from g3m.core.index import IMAGES, Index
 from g3m.core.members import Member, Refusal, basename
 from g3m.core.receipt import Manifest
 from g3m.core.shard import ShardSummary
@@ -44,6 +44,8 @@ class _Sample:
 
     key: str
     image: Member | None = None
+    rank: int = len(IMAGES)
+    """Which of the extensions of pictures its image has."""
     text: Member | None = None
     end: int = 0
     caption: tuple[str, ...] = ()
@@ -196,7 +198,8 @@ class Examiner:
         shard = self._body.shards[number]
         for place, (key, image) in enumerate(places, self._before[number]):
             name, entry = self._index[place]
-            field = next((field for field in entry.fields if field.extension == "jpg"), None)
+            named = {field.extension: field for field in entry.fields}
+            field = next((named[name] for name in IMAGES if name in named), None)
             stated = None if field is None else (field.offset, field.size_bytes)
             if name != shard.name or stated != (image.offset, image.size_bytes):
                 words = f"does not agree with {shard.name} from sample {key} on"
@@ -216,8 +219,9 @@ def _samples(items: Iterable[Member | Refusal], refuse: Callable[[Refusal], None
             if sample is not None:
                 yield sample
             sample = _Sample(key)
-        if extension == "jpg":
-            sample.image = item
+        rank = IMAGES.index(extension) if extension in IMAGES else len(IMAGES)
+        if rank < sample.rank:
+            sample.image, sample.rank = item, rank
         elif extension == "txt":
             sample.text = item
         sample.end = item.offset + item.size_bytes

@@ -25,7 +25,7 @@ from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Progressed, TaskFinished
 from g3m.core.indexing import IndexedShard, encode
 from g3m.core.plan import DatasetPlan, Plan, Task
-from g3m.core.receipt import Arrangement, Found, Rejected, ShardReceipt, count_reasons, shard_receipt, to_json
+from g3m.core.receipt import Arrangement, Found, Rejected, ShardReceipt, shard_receipt, to_json
 from g3m.core.samples import Caption, Pick, Ref, treat_caption
 from g3m.core.shard import Entry, ShardSummary
 from g3m.core.treatment import CAPTION_BOUND_BYTES, Treatment
@@ -52,11 +52,36 @@ def read_shard_receipt(dataset: DatasetPlan, shard: str, session: Session) -> Sh
     receipt = None if text is None else shard_receipt(text)
     if receipt is None or receipt.identity != dataset.identity:
         return None
+    size_bytes = size_of(shard_path(dataset, shard, session), session)
+    return receipt if size_bytes == receipt.shard.size_bytes else None
+
+
+def size_of(path: Path, session: Session) -> int | None:
+    """The size of a dataset's file where it stands, below the root or in a bucket; None if it does not."""
+    if session.shelf is not None:
+        return session.shelf.size_bytes(object_name(path, session))
     try:
-        size_bytes = shard_path(dataset, shard, session).stat().st_size
+        return path.stat().st_size
     except OSError:
         return None
-    return receipt if size_bytes == receipt.shard.size_bytes else None
+
+
+def object_name(path: Path, session: Session) -> str:
+    """The name that a file of the root has in a bucket."""
+    return path.relative_to(session.store.root).as_posix()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfRows:
+    """What a shard of gathered rows has beside samples: its index, the counts of its receipt, and the files
+    that stand beside it: where each was made, and its name.
+    """
+
+    index: bytes
+    reasons: Mapping[str, int]
+    again: Mapping[str, int]
+    found: Mapping[str, Mapping[str, int]]
+    beside: Mapping[Path, str]
 
 
 @dataclass(slots=True)
@@ -67,6 +92,8 @@ class Packed:
     rejected: list[Rejected] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     findings: list[Found] = field(default_factory=list)
+    rows: OfRows | None = None
+    """What there is to say of a shard of gathered rows."""
 
     def note(self, name: str) -> None:
         self.notes[name] = self.notes.get(name, 0) + 1
@@ -135,35 +162,64 @@ def finish_shard(
     task: Task, dataset: DatasetPlan, part: Path, summary: ShardSummary, packed: Packed, session: Session
 ) -> Event:
     """Publish a whole shard; its receipt is written last."""
-    publish(part, shard_path(dataset, task.shard, session))
-    return _write_receipt(task, dataset, summary, packed, session)
+    names = {part: task.shard, **(packed.rows.beside if packed.rows else {})}
+    files = {made: shard_path(dataset, name, session) for made, name in names.items()}
+    if session.shelf is None:
+        for made, final in files.items():
+            publish(made, final)
+        return _write_receipt(task, dataset, summary, packed, session)
+    receipt, index = _make_receipt(task, dataset, summary, packed, session)
+    where = session.store.receipt(dataset.name, task.shard)
+    placed = {object_name(final, session): made for made, final in files.items()}
+    placed[object_name(index, session)] = index
+    text = session.shelf.deliver(placed, object_name(where, session), to_json(receipt))
+    counting = shard_receipt(text) or receipt
+    if counting != receipt:
+        remove(index)  # another machine was first: its own is brought when it is needed
+    write_document(where, text)
+    for made in files:
+        remove(made)
+    return _finished(task, dataset, counting)
 
 
 def _write_receipt(
     task: Task, dataset: DatasetPlan, summary: ShardSummary, packed: Packed, session: Session
 ) -> Event:
     """Write what is told of a shard, the receipt last."""
-    summary = ShardSummary(task.shard, summary.samples, summary.size_bytes, summary.sha256)
-    write_document(
-        index_path(dataset.name, task.shard, session),
-        encode([IndexedShard(task.shard, tuple(packed.entries))]),
-    )
+    receipt, _ = _make_receipt(task, dataset, summary, packed, session)
+    write_document(session.store.receipt(dataset.name, task.shard), to_json(receipt))
+    return _finished(task, dataset, receipt)
+
+
+def _make_receipt(
+    task: Task, dataset: DatasetPlan, summary: ShardSummary, packed: Packed, session: Session
+) -> tuple[ShardReceipt, Path]:
+    """The receipt of a shard, not written yet, and where its index is."""
+    rows, path = packed.rows, index_path(dataset.name, task.shard, session)
+    index = rows.index if rows else encode([IndexedShard(task.shard, tuple(packed.entries))])
+    write_document(path, index)
     receipt = ShardReceipt(
         identity=dataset.identity,
-        shard=summary,
+        shard=ShardSummary(task.shard, summary.samples, summary.size_bytes, summary.sha256),
         rejected=tuple(packed.rejected),
         notes=dict(sorted(packed.notes.items())),
         findings=tuple(packed.findings),
+        reasons=rows.reasons if rows else {},
+        again=rows.again if rows else {},
+        found=rows.found if rows else {},
     )
-    write_document(session.store.receipt(dataset.name, task.shard), to_json(receipt))
+    return receipt, path
+
+
+def _finished(task: Task, dataset: DatasetPlan, receipt: ShardReceipt) -> Event:
     return TaskFinished(
         task=task.id,
         kind=task.kind,
         dataset=task.dataset,
         output=f"{dataset.recipe.folder}/{task.shard}",
-        size_bytes=summary.size_bytes,
-        samples=summary.samples,
-        rejected=count_reasons(packed.rejected),
+        size_bytes=receipt.shard.size_bytes,
+        samples=receipt.shard.samples,
+        rejected=receipt.left_out,
     )
 
 

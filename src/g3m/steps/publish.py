@@ -9,6 +9,7 @@
     wids-meta.json     the same for wids
     SHA256SUMS         for `sha256sum -c`
     README.md          what a person should know: licence, citation, counts (core/card.py)
+    duplicates.txt     of gathered datasets: later samples whose pictures an earlier one has, too
 
 The manifest is written last: where it stands, the dataset is whole.
 """
@@ -25,8 +26,9 @@ from g3m.adapters.session import Session
 from g3m.core.card import card
 from g3m.core.errors import ContentError
 from g3m.core.events import Event, Noted, TaskFinished
-from g3m.core.index import Head, Index
-from g3m.core.indexing import joined
+from g3m.core.gathering import READER, GatherPlan
+from g3m.core.index import FIELDS, Head, Index
+from g3m.core.indexing import joined, ordered
 from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
 from g3m.core.receipt import (
     Arrangement,
@@ -35,22 +37,27 @@ from g3m.core.receipt import (
     Rejected,
     ShardReceipt,
     add_counts,
+    add_findings,
     count_findings,
     count_reasons,
+    latest_reasons,
     to_json,
 )
 from g3m.core.receipt import manifest as parse_manifest
+from g3m.steps.again import again_shards
 from g3m.steps.arrangement import (
     asset_receipts,
     borrowed_path,
     check_rejected,
+    list_path,
     read_arrangement,
     read_rejected,
     rejected_lines,
 )
+from g3m.steps.copies import COPIES, copy_lines
 from g3m.steps.find import whole_path
 from g3m.steps.findings import ByShard, finding_lines, findings_in, read_borrowed
-from g3m.steps.pack import index_path, read_shard_receipt, shard_path
+from g3m.steps.pack import index_path, object_name, read_shard_receipt, shard_path, size_of
 from g3m.steps.streamed import leftovers
 
 MANIFEST = "manifest.json"
@@ -90,15 +97,17 @@ def published(dataset: DatasetPlan, session: Session) -> Manifest | None:
         return None
     try:
         whole = all(
-            shard_path(dataset, shard.name, session).stat().st_size == shard.size_bytes
+            size_of(shard_path(dataset, shard.name, session), session) == shard.size_bytes
             for shard in found.shards
         )
         receipts = all(session.store.receipt(dataset.name, shard.name).is_file() for shard in found.shards)
         folder = session.store.root / dataset.recipe.folder
-        beside = all((folder / name).is_file() for name in companions(found))
+        beside = all(size_of(folder / name, session) is not None for name in companions(found))
     except OSError:
         return None
-    return found if whole and receipts and beside else None
+    planned = {shard.name for shard in again_shards(dataset.name, dataset.identity, session)}
+    is_retried = planned <= {shard.name for shard in found.shards}
+    return found if whole and receipts and beside and is_retried else None
 
 
 def shard_names(dataset: DatasetPlan, session: Session) -> tuple[str, ...]:
@@ -112,6 +121,8 @@ def shard_names(dataset: DatasetPlan, session: Session) -> tuple[str, ...]:
 def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     """Write the manifest and its companions, then clear what the dataset needed on its way."""
     dataset = plan.dataset(task.dataset)
+    if session.shelf is not None:
+        session.shelf.pull(dataset.name)
     borrowed = read_borrowed(session, dataset.name)
     receipts, findings = _gather(dataset, borrowed, session)
     arranged = read_arrangement(dataset, session)
@@ -119,13 +130,15 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         *(arranged.rejected if arranged else _peer_rejected(dataset, receipts, session)),
         *(r for receipt in receipts for r in receipt.rejected),
     )
-    made = replace(_manifest(dataset, receipts, arranged, session), rejected=count_reasons(rejected))
-    made = replace(made, findings=findings)
-    check_rejected(dataset, made.samples, rejected, session)
+    counts = add_counts((count_reasons(rejected), latest_reasons(receipts)))
+    made = replace(_manifest(dataset, receipts, arranged, session), rejected=counts, findings=findings)
+    check_rejected(dataset, made.samples, rejected, session, latest_reasons(receipts))
     folder = session.store.root / dataset.recipe.folder
     files = _companions(dataset, made, rejected, session)
     # The receipts once more, because their findings were not all kept in memory.
     files[FINDINGS] = finding_lines(_receipts(dataset, session), borrowed)
+    if isinstance(dataset, GatherPlan) and session.shelf is None:  # else every table would have to be fetched
+        files[COPIES] = copy_lines(dataset, made.shards, session)
     for name, content in files.items():
         write_document(folder / name, content)
     if session.settings.keep_assets:
@@ -133,6 +146,12 @@ def publish(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     else:
         remove(_kept_mark(dataset, session))
     write_document(folder / MANIFEST, to_json(made))
+    if session.shelf is not None:
+        # With these another machine can ask once more for rows that failed, and needs no list for it.
+        plans = (list_path(session, dataset.name), session.store.plan(f"{dataset.name}.gather.json"))
+        kept = (*plans, session.store.receipt(dataset.name, "arrange"))
+        paths = (*(path for path in kept if path.is_file()), *(folder / name for name in (*files, MANIFEST)))
+        session.shelf.place([object_name(path, session) for path in paths])
     expected = made.expected_samples
     if expected is not None and expected != made.samples:
         text = f"{dataset.name}: {made.samples} samples packed, {expected} expected ({made.expected_source})"
@@ -185,6 +204,8 @@ def _gather(
             yield findings_in(receipt, borrowed)
 
     counts = count_findings(findings())
+    if isinstance(dataset, GatherPlan):  # the few that are named are among those that are counted
+        counts = add_findings(receipt.found for receipt in receipts)
     return receipts, counts
 
 
@@ -213,7 +234,7 @@ def _manifest(
         notes=add_counts((arranged.notes if arranged else {}, *notes)),
         expected_samples=recipe.expect.samples,
         expected_source=recipe.expect.source,
-        form=arranged.form if arranged else "",
+        form=READER if isinstance(dataset, GatherPlan) else arranged.form if arranged else "",
         treatment=dataset.treatment,
     )
 
@@ -239,14 +260,23 @@ def _companions(
 def _index(dataset: DatasetPlan, made: Manifest, session: Session) -> Iterator[bytes]:
     """The indexes of all shards as one, in pieces: a shard at a time, however many samples there are."""
     names = tuple(shard.name for shard in made.shards)
-    head = Head(shards=names, samples=made.samples)
-    return joined(head, lambda number: _shard_index(dataset, names[number], session))
+
+    def part(number: int) -> Index:
+        return _shard_index(dataset, names[number], session)
+
+    fields: tuple[str, ...] = FIELDS
+    if isinstance(dataset, GatherPlan):  # pictures have the extensions of their formats
+        fields = ordered({name for number in range(len(names)) for name in part(number).fields})
+    return joined(Head(shards=names, samples=made.samples, fields=fields), part)
 
 
 def _shard_index(dataset: DatasetPlan, name: str, session: Session) -> Index:
     """The index that packing left; where it is missing the shard's task has to be done again."""
+    path = index_path(dataset.name, name, session)
+    if session.shelf is not None:
+        session.shelf.fetch(object_name(path, session))
     try:
-        return Index(index_path(dataset.name, name, session).read_bytes())
+        return Index(path.read_bytes())
     except (OSError, ValueError) as error:
         remove(session.store.receipt(dataset.name, name))
         raise ContentError(f"{dataset.name}: the index of {name} is missing; run again ({error})") from None

@@ -11,8 +11,10 @@ from g3m.adapters.hubs import list_repository
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
 from g3m.core.errors import SettingsError, SourceError, Unreachable
-from g3m.core.plan import DatasetPlan, Parity, Plan, make_dataset_plan
-from g3m.core.recipe import Asset, Listing, Recipe
+from g3m.core.gathering import READER as URLS
+from g3m.core.gathering import Columns, ListSource, gather_plan, gathering_for, treatment_of_rows
+from g3m.core.plan import DatasetPlan, Parity, Plan, asset_id, make_dataset_plan
+from g3m.core.recipe import Asset, Listing, Recipe, choose_form
 from g3m.core.routes import Route, chosen, rewrite
 from g3m.core.settings import Settings
 from g3m.core.treatment import treatment_for
@@ -37,7 +39,7 @@ def resolve(
     With `estimate` nothing is written, and where a listing cannot be asked for the dataset stands in
     the plan with the recipe's figures and `note` is told; without it SourceError is raised.
     """
-    recipes = session.recipes.expand(names)
+    recipes = choose_form(session.recipes.expand(names), session.settings.form)
     check_treatment(recipes, session.settings)
     datasets = (_resolve_one(recipe, session, estimate, note) for recipe in recipes)
     # What was begun as a stream goes on as one: what it has taken out is nowhere else.
@@ -50,7 +52,8 @@ def resolve(
 
 
 def check_treatment(recipes: Sequence[Recipe], settings: Settings) -> None:
-    """SettingsError if a treatment is asked for that cannot be given to one of the datasets."""
+    """SettingsError if a source or a treatment is asked for that the datasets cannot have."""
+    recipes = choose_form(recipes, settings.form)
     treatments = {recipe.name: treatment_for(recipe.policy, settings) for recipe in recipes}
     ready = [recipe.name for recipe in recipes if recipe.samples.reader == "shards"]
     refused = [name for name in ready if treatments[name].to_dict()]
@@ -64,6 +67,8 @@ def _resolve_one(
     recipe: Recipe, session: Session, estimate: bool, note: Callable[[str], None]
 ) -> DatasetPlan:
     parity: Parity = "nxtp" if session.settings.parity == "nxtp" else "none"
+    if recipe.samples.reader == URLS:
+        return _rows(recipe, session)
     treatment = treatment_for(recipe.policy, session.settings)
     if recipe.listing is None:
         return make_dataset_plan(recipe, recipe.assets, parity, treatment=treatment)
@@ -76,6 +81,18 @@ def _resolve_one(
         note(f"{recipe.name}: {why}; the sizes are the recipe's")
         return make_dataset_plan(recipe, (), parity, treatment=treatment, estimated=True)
     return make_dataset_plan(recipe, assets, parity, treatment=treatment)
+
+
+def _rows(recipe: Recipe, session: Session) -> DatasetPlan:
+    """A dataset of URLs: its lists are its assets, in their order."""
+    rule = recipe.samples
+    columns = Columns(url=rule.url or "url", caption=rule.caption or "caption", sha256=rule.sha256)
+    sources = [
+        ListSource(name=asset.name, asset=asset_id(asset), size_bytes=asset.size_bytes or 0)
+        for asset in recipe.assets
+    ]
+    gathering = gathering_for(columns, session.settings)
+    return gather_plan(recipe, sources, gathering, treatment_of_rows(recipe.policy, session.settings))
 
 
 def _listed(recipe: Recipe, listing: Listing, session: Session, *, keep: bool) -> tuple[Asset, ...]:

@@ -16,8 +16,9 @@ import click
 
 from g3m import __version__
 from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
-from g3m.core.recipe import suggest
+from g3m.core.recipe import choose_form, suggest
 from g3m.ui.export import export
+from g3m.ui.gather import LIST_SETTINGS, gather, gather_again, retry_flag, show_gathered
 from g3m.ui.index import index
 from g3m.ui.options import (
     Context,
@@ -161,13 +162,13 @@ def list_(json: bool, **flags: Any) -> None:
 @cli.command()
 @names_argument
 @json_flag
-@setting_flags("root", "lang")
+@setting_flags("root", "form", "lang")
 def info(names: tuple[str, ...], json: bool, **flags: Any) -> None:
     """Show all about datasets: assets, digests, licence, terms, citation."""
     from g3m.ui import report
 
     context = open_context(flags, json=json)
-    recipes = context.session.recipes.expand(names)
+    recipes = choose_form(context.session.recipes.expand(names), context.session.settings.form)
     if json:
         print_json({"datasets": [report.info(recipe, context.session) for recipe in recipes]})
     else:
@@ -184,7 +185,17 @@ def info(names: tuple[str, ...], json: bool, **flags: Any) -> None:
     help="Print what is to be fetched as a list for another program; `g3m import` takes the files in.",
 )
 @json_flag
-@setting_flags("policy", "image_size", "resize", "quality")
+@setting_flags(
+    "form",
+    "policy",
+    "image_size",
+    "resize",
+    "only_if_bigger",
+    "quality",
+    "hash_mismatch",
+    "min_side",
+    "max_aspect",
+)
 @setting_flags("root", "parity", "stream", "offline", "lang", "proxy", "no_proxy", "route")
 def plan(names: tuple[str, ...], kind: str | None, json: bool, **flags: Any) -> None:
     """Say what fetching would cost: files, bytes, disk, licences. Nothing is written."""
@@ -217,12 +228,22 @@ def _show_plan(context: Context, made: Plan) -> None:
 @names_argument
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask; the terms are shown all the same.")
+@retry_flag
 @json_flag
 @quiet_flag
-@setting_flags("policy", "image_size", "resize", "quality")
+@setting_flags("policy", "image_size", "resize", "only_if_bigger", "quality")
 @setting_flags("root", "source", "parity", "jobs", "stream", "keep_assets", "max_rejected", "offline", "lang")
 @setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
-def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: bool, **flags: Any) -> None:
+@setting_flags(*LIST_SETTINGS, "form", "runner", "address", "part")
+def get(  # one parameter for each option
+    names: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    retry_failed: bool,
+    json: bool,
+    quiet: bool,
+    **flags: Any,
+) -> None:
     """Fetch, verify and pack datasets, groups (g3m, eval, all) or recipe files (./my.toml).
 
     Killed, disconnected or out of disk: run the same line again, and it continues. What is here is not
@@ -238,11 +259,14 @@ def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: boo
 
     for note in context.session.ways.notes:
         context.tell(context.speaker.pick(note))
-    recipes = context.session.recipes.expand(names)
+    recipes = choose_form(context.session.recipes.expand(names), context.session.settings.form)
     check_treatment(recipes, context.session.settings)
     agree(recipes, context, ask=not yes)
     with watched(context) as watch:
-        summary = get_in(names, context.session, watch.sinks)
+        if retry_failed:
+            summary = gather_again(names, context, watch.sinks)
+        else:
+            summary = get_in(names, context.session, watch.sinks)
     if not summary.finished:
         context.say("nothing-to-do")
     for name, body in summary.manifests.items():
@@ -251,10 +275,14 @@ def get(names: tuple[str, ...], dry_run: bool, yes: bool, json: bool, quiet: boo
 
 def show_dataset(context: Context, name: str, body: Manifest) -> None:
     """A dataset that stands whole: where, how much, what is left out and what was found in it."""
+    from g3m.core.gathering import READER
     from g3m.ui.figures import count_text, size_text
     from g3m.ui.report import findings_text
 
     folder = context.session.store.root / body.folder
+    if body.form == READER:
+        show_gathered(context, name, body, place=str(folder))
+        return
     if context.json:
         row = {"dataset": name, "samples": body.samples, "shards": len(body.shards), "folder": str(folder)}
         print_json({**row, "rejected": body.rejected, "findings": body.findings})
@@ -414,6 +442,7 @@ def recipe_show(name: str, **flags: Any) -> None:
     )
 
 
+cli.add_command(gather)
 cli.add_command(proxy)
 cli.add_command(share)
 cli.add_command(import_)

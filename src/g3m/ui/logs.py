@@ -22,6 +22,7 @@ from g3m.core.events import (
     RouteChosen,
     RouteDropped,
     RoutesMeasured,
+    RowsMeasured,
     RunFinished,
     RunStarted,
     Sink,
@@ -30,15 +31,16 @@ from g3m.core.events import (
     TaskStarted,
     to_dict,
 )
-from g3m.core.tally import Snapshot, fold
+from g3m.core.tally import Rows, Snapshot, fold
 from g3m.ui.figures import count_text, duration_text, size_text
 from g3m.ui.words import printable
 
-TICKS = (Progressed, RoutesMeasured)
+TICKS = (Progressed, RoutesMeasured, RowsMeasured)
 TICK_S = 1.0
 HEARTBEAT_S = 30.0
 REPEAT_S = 60.0
 ROUTES_NAMED = 6
+REASONS_SHOWN = 4
 
 
 def stamp() -> str:
@@ -175,12 +177,37 @@ def status_text(state: Snapshot) -> str:
     if state.rate_bytes_per_s:
         parts.append(f"{size_text(state.rate_bytes_per_s)}/s")
         parts.append(f"eta {duration_text(state.remaining_s)}")
+    if state.rows.total:
+        parts += [*row_figures(state), reasons_text(state.rows)]
     if state.samples:
         parts.append(f"{count_text(state.samples)} samples")
     sources = _sources(state)
     if sources:
         parts.append(f"from {', '.join(sources)}")
-    return "  ".join(parts)
+    return "  ".join(filter(None, parts))
+
+
+def row_figures(state: Snapshot) -> list[str]:
+    """How far the rows of lists are, what share of them became samples, and how long the others take."""
+    rows, rate = state.rows, state.rows_per_s
+    parts = [rows_text(rows)]
+    if rate:
+        parts.append(f"{count_text(round(rate))} rows/s")
+        parts.append(f"{duration_text(state.rows_remaining_s)} left" if state.rows_remaining_s else "")
+    return [part for part in parts if part]
+
+
+def rows_text(rows: Rows) -> str:
+    """How many rows are done, and which share of those became samples."""
+    good = f"  {rows.good_share:.1%} good" if rows.done else ""
+    return f"{count_text(rows.done)} of {count_text(rows.total)} rows{good}"
+
+
+def reasons_text(rows: Rows, most: int = REASONS_SHOWN) -> str:
+    """Why rows became no samples: the biggest reasons with their counts."""
+    more = len(rows.reasons) - most
+    named = [f"{reason} {count_text(count)}" for reason, count in rows.biggest(most)]
+    return ", ".join([*named, f"and {more} more"] if more > 0 else named)
 
 
 def _sources(state: Snapshot) -> list[str]:
@@ -218,7 +245,7 @@ def fact_text(event: Event) -> str:
         when = f"again in {event.wait_s:g} s" if event.wait_s else "going on"
         return f"{task}: {_route_text(event)}; {when}"
     if isinstance(event, Noted):
-        return f"{task}: {event.text}"
+        return f"{task}: {event.text}" if task else event.text
     if isinstance(event, TaskFinished):
         return _finished_text(event)
     if isinstance(event, TaskFailed):

@@ -30,7 +30,16 @@ from g3m.ui.watch import watched
 @json_flag
 @quiet_flag
 @setting_flags(
-    "root", "image_size", "resize", "quality", "policy", "jobs", "max_rejected", "max_time", "lang"
+    "root",
+    "image_size",
+    "resize",
+    "only_if_bigger",
+    "quality",
+    "policy",
+    "jobs",
+    "max_rejected",
+    "max_time",
+    "lang",
 )
 def pack(  # one parameter for each option
     source: tuple[str, ...],

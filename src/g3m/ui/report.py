@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from g3m.adapters.session import Session
 from g3m.core.plan import DatasetPlan, Plan, asset_id
 from g3m.core.receipt import Manifest
-from g3m.core.recipe import Recipe
+from g3m.core.recipe import Asset, Recipe
 from g3m.core.routes import candidates
 from g3m.runners.base import fetched_bytes, missing_bytes
 from g3m.steps.check import manifests
@@ -198,15 +198,12 @@ def info(recipe: Recipe, session: Session) -> dict[str, Any]:
         "expected_samples": recipe.expect.samples,
         "expected_source": recipe.expect.source,
         "reader": recipe.samples.reader,
-        "assets": [
-            {
-                "name": asset.name,
-                "size_bytes": asset.size_bytes,
-                "digests": [str(digest) for digest in asset.digests],
-                "places": list(asset.places),
-            }
-            for asset in recipe.assets
-        ],
+        "form": recipe.form,
+        "forms": {
+            name: {"reader": form.samples.reader, "assets": _assets(form.assets)}
+            for name, form in recipe.forms.items()
+        },
+        "assets": _assets(recipe.assets),
         "listing": None
         if listing is None
         else {"repository": listing.repository, "revision": listing.revision, "include": listing.include},
@@ -224,6 +221,18 @@ def info(recipe: Recipe, session: Session) -> dict[str, Any]:
     }
 
 
+def _assets(assets: Sequence[Asset]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": asset.name,
+            "size_bytes": asset.size_bytes,
+            "digests": [str(digest) for digest in asset.digests],
+            "places": list(asset.places),
+        }
+        for asset in assets
+    ]
+
+
 def findings_text(body: Manifest, speaker: Speaker) -> str:
     """What was found in what was packed, on one line; empty if nothing was."""
     parts = [
@@ -237,7 +246,7 @@ def findings_text(body: Manifest, speaker: Speaker) -> str:
 def info_lines(recipe: Recipe, session: Session, speaker: Speaker) -> Iterator[str]:
     """`g3m info` for people."""
     facts = info(recipe, session)
-    yield f"{recipe.name}: {recipe.title}"
+    yield f"{recipe.name}: {recipe.title}" + (f" (--source {recipe.form})" if recipe.form else "")
     yield f"  folder    {recipe.folder}"
     if recipe.homepage:
         yield f"  homepage  {recipe.homepage}"
@@ -257,6 +266,10 @@ def info_lines(recipe: Recipe, session: Session, speaker: Speaker) -> Iterator[s
             yield f"            {digest}"
         for place in asset.places:
             yield f"            {place}"
+    for name, form in recipe.forms.items():
+        if name != recipe.form:
+            count = count_text(form.expect.samples)
+            yield f"  --source {name}  {count}: {form.expect.source or '?'}"
     yield ""
     yield recipe.terms_zh if speaker.lang == "zh" and recipe.terms_zh else recipe.terms
     if recipe.citation:

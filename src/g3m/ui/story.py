@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from g3m.core import events
 from g3m.core.events import (
@@ -23,14 +23,16 @@ from g3m.core.events import (
     Event,
     RoutesMeasured,
     RouteSpeed,
+    RowsMeasured,
     RunStarted,
     Sink,
     TaskFailed,
     TaskFinished,
 )
-from g3m.core.tally import Failures, Running, Snapshot, fold, summed
+from g3m.core.tally import Failures, Rows, Running, Snapshot, fold, rows_of, summed
 from g3m.ui.logs import Dated, JsonLines, Thinned, json_line
 
+Tick = TypeVar("Tick", RoutesMeasured, RowsMeasured)
 ROLL_BYTES = 20_000_000
 TAIL_BYTES = 262_144
 BIGGEST = 2**63
@@ -58,7 +60,8 @@ class LogFiles:
         if not self._sinks and self._folder.is_dir():
             dated = Dated(self._open("g3m.log", lambda: "").write)
             lines = JsonLines(self._open("events.jsonl", lambda: _sum_line(dated.state)).write)
-            self._sinks = [dated, Thinned(lines)]
+            # A file that begins with this event begins with the sum of those before it.
+            self._sinks = [Thinned(lines), dated]
         for sink in self._sinks:
             sink(event)
 
@@ -80,9 +83,11 @@ def _sum_line(state: Snapshot) -> str:
     running = {
         name: {"kind": task.kind, "dataset": task.dataset, "done_bytes": task.done_bytes}
         | {"total_bytes": task.total_bytes, "place": task.place, "way": task.way}
+        | ({} if task.rows is None else {"rows": asdict(task.rows)})
         for name, task in state.running.items()
     }
-    more = {"failed": state.failed.count, "running": running}
+    rows = {"rows_planned": state.rows_planned, "rows_finished": asdict(state.rows_finished)}
+    more = {"failed": state.failed.count, "running": running, **rows}
     return json_line({"schema": SCHEMA, "event": GOES_ON, **body, **more})
 
 
@@ -233,21 +238,35 @@ def start_of_run(data: bytes) -> int | None:
 
 def last_routes(path: Path) -> tuple[RouteSpeed, ...]:
     """What each route carried at the last tick of the downloads under way."""
+    return summed(route for tick in _last_ticks(path, RoutesMeasured) for route in tick.routes)
+
+
+def last_rows(path: Path) -> dict[str, Rows]:
+    """How far the tasks under way are with their rows, by dataset."""
+    rows: dict[str, Rows] = {}
+    for tick in _last_ticks(path, RowsMeasured):
+        dataset = tick.task.split("/")[1] if "/" in tick.task else ""
+        rows[dataset] = rows.get(dataset, Rows()).plus(rows_of(tick))
+    return rows
+
+
+def _last_ticks(path: Path, kind: type[Tick]) -> Iterable[Tick]:
+    """The last tick of each task under way, found in the end of the file."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
         return ()
-    routes: dict[str, tuple[RouteSpeed, ...]] = {}
+    ticks: dict[str, Tick] = {}
     for told in filter(None, map(read_line, lines)):
-        if isinstance(told[0], RoutesMeasured):
-            routes[told[0].task] = told[0].routes
+        if isinstance(told[0], kind):
+            ticks[told[0].task] = told[0]
         elif isinstance(told[0], (TaskFinished, TaskFailed)):
-            routes.pop(told[0].task, None)
+            ticks.pop(told[0].task, None)
         elif isinstance(told[0], RunStarted):
-            routes.clear()
-    return summed(route for of_task in routes.values() for route in of_task)
+            ticks.clear()
+    return ticks.values()
 
 
 def read_line(line: bytes) -> tuple[Event | Snapshot, float] | None:
@@ -290,12 +309,18 @@ def _count(value: Any) -> int:
     return int(_number(value))
 
 
+def _counts(value: Any) -> dict[str, int]:
+    return {_text(name): _count(count) for name, count in value.items()}
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "str": _text,
     "int": _count,
     "float": _number,
     "tuple[str, ...]": lambda value: tuple(map(_text, value)),
-    "dict[str, int]": lambda value: {_text(name): _count(count) for name, count in value.items()},
+    "dict[str, int]": _counts,
+    "Mapping[str, int]": _counts,
+    "Rows | None": lambda value: _made(Rows, value),
     "tuple[RouteSpeed, ...]": lambda value: tuple(_made(RouteSpeed, one) for one in value),
 }
 
@@ -307,5 +332,7 @@ def _sum(body: Mapping[str, Any]) -> Snapshot:
         datasets=tuple(map(_text, body["datasets"])),
         failed=Failures(_count(body["failed"])),
         running={_text(name): _made(Running, task) for name, task in body["running"].items()},
+        rows_planned=_count(body.get("rows_planned", 0)),
+        rows_finished=_made(Rows, body.get("rows_finished", {})),
         **counts,
     )

@@ -19,7 +19,7 @@ import click
 from g3m.core.events import Event, Noted, RouteDropped, RouteSpeed, TaskFailed
 from g3m.core.tally import Running, Snapshot, fastest_first, fold
 from g3m.ui.figures import count_text, duration_text, size_text
-from g3m.ui.logs import Dated, Repeats, label
+from g3m.ui.logs import Dated, Repeats, label, reasons_text, row_figures, rows_text
 from g3m.ui.words import printable
 
 REDRAWS_PER_S = 5
@@ -115,6 +115,8 @@ def _one_line(text: str) -> str:
 def _picture(state: Snapshot, width: int, most: int) -> list[str]:
     """All lines, with at most so many routes below a download."""
     shown = [_bar(state)]
+    if reasons := reasons_text(state.rows):
+        shown.append(f"  {'left out':8} {reasons}")
     tasks = sorted(state.running.items(), key=lambda item: item[1].kind != "fetch")
     for name, task in tasks[:TASKS_SHOWN]:
         routes = _at_work(task) if most else ()
@@ -126,11 +128,11 @@ def _picture(state: Snapshot, width: int, most: int) -> list[str]:
 
 
 def _bar(state: Snapshot) -> str:
-    parts = [f"{state.finished}/{state.tasks} tasks"]
-    if state.total_bytes:
-        share = min(1.0, state.done_bytes / state.total_bytes)
-        full = int(share * 24)
-        parts.insert(0, "█" * full + "░" * (24 - full) + f" {share:4.0%}")
+    parts, rows = [f"{state.finished}/{state.tasks} tasks"], state.rows
+    if rows.total and state.done_bytes >= state.total_bytes:  # before, the bar is the archives'
+        parts = [_share(rows.done / rows.total), *parts, *row_figures(state)]
+    elif state.total_bytes:
+        parts.insert(0, _share(state.done_bytes / state.total_bytes))
         parts.append(f"{size_text(state.done_bytes)} of {size_text(state.total_bytes)}")
     if state.rate_bytes_per_s:
         parts.append(f"{size_text(state.rate_bytes_per_s)}/s")
@@ -140,9 +142,16 @@ def _bar(state: Snapshot) -> str:
     return "  ".join(part for part in parts if part)
 
 
+def _share(share: float) -> str:
+    full = int(min(1.0, share) * 24)
+    return "█" * full + "░" * (24 - full) + f" {min(1.0, share):4.0%}"
+
+
 def _task_line(name: str, task: Running, *, with_place: bool) -> str:
     far = ""
-    if task.total_bytes and task.kind == "pack":
+    if task.rows is not None:
+        far = rows_text(task.rows)
+    elif task.total_bytes and task.kind == "pack":
         far = f"{task.done_bytes} of {task.total_bytes} samples"
     elif task.total_bytes:
         far = f"{size_text(task.done_bytes)} of {size_text(task.total_bytes)}"

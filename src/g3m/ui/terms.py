@@ -26,7 +26,7 @@ def agree(recipes: Sequence[Recipe], context: Context, *, ask: bool) -> None:
     """
     path = context.session.store.work / "terms.json"
     seen = _seen(read_document(path))
-    new = [recipe for recipe in recipes if recipe.terms and recipe.name not in seen]
+    new = [recipe for recipe in recipes if recipe.terms and _key(recipe) not in seen]
     if not new:
         return
     speaker = context.speaker
@@ -39,7 +39,12 @@ def agree(recipes: Sequence[Recipe], context: Context, *, ask: bool) -> None:
     if ask and interactive and not click.confirm(speaker.say("proceed"), default=True, err=True):
         raise Refused(speaker.say("declined"))
     context.session.store.prepare()
-    write_document(path, json.dumps({"shown": sorted(seen | {recipe.name for recipe in new})}) + "\n")
+    write_document(path, json.dumps({"shown": sorted(seen | {_key(recipe) for recipe in new})}) + "\n")
+
+
+def _key(recipe: Recipe) -> str:
+    """Another source of a dataset has terms of its own."""
+    return f"{recipe.name} --source {recipe.form}" if recipe.form else recipe.name
 
 
 def _seen(text: str | None) -> set[str]:

@@ -135,9 +135,15 @@ def _tell_how_to_continue(context: Context, state: Snapshot) -> None:
         done, total = size_text(state.done_bytes), size_text(state.total_bytes)
         far = speaker.say("stopped-at", done=done, total=total)
     context.tell(speaker.say("stopped", at=far))
+    context.tell(f"  {own_line(context)}")
+
+
+def own_line(context: Context, *more: str) -> str:
+    """The command line of this process, to be run again: with more words, and without secrets."""
     name = Path(sys.argv[0]).name
     words = ["g3m" if name == "__main__.py" else name, *sys.argv[1:]]
-    context.tell(f"  {shlex.join(_without_secrets(word, context) for word in words)}")
+    words += (word for word in more if word not in words)
+    return shlex.join(_without_secrets(word, context) for word in words)
 
 
 def _without_secrets(word: str, context: Context) -> str:

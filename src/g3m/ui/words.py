@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from g3m.core.errors import Bilingual, G3MError
 from g3m.ui.words_deep import DEEP
 from g3m.ui.words_export import EXPORT
+from g3m.ui.words_gather import GATHER
 from g3m.ui.words_index import INDEX
 from g3m.ui.words_network import NETWORK
 from g3m.ui.words_policy import POLICY
@@ -66,6 +67,10 @@ _RUN: Mapping[str, Bilingual] = {
     "plan-estimated": (
         "~ means: the recipe's figure, because the hub's listing could not be asked for",
         "~ 表示：无法获取 Hub 列表，使用配方中的估计值",
+    ),
+    "packing-gathered": (
+        "each picture comes from its own URL; how many still answer, and their size, is not known before",
+        "每张图片从各自的 URL 下载；事先无法知道有多少仍可访问，也不知道总大小",
     ),
     "packing-renamed": ("ready shards are checked and renamed", "现成分片，校验后改名"),
     "packing-found": ("how it is packed is known when its content is", "打包方式取决于内容，下载后才知道"),
@@ -127,7 +132,17 @@ _RUN: Mapping[str, Bilingual] = {
     ),
 }
 
-WORDS: Mapping[str, Bilingual] = {**_RUN, **DEEP, **EXPORT, **INDEX, **NETWORK, **POLICY, **PROXY, **SHARE}
+WORDS: Mapping[str, Bilingual] = {
+    **_RUN,
+    **DEEP,
+    **EXPORT,
+    **GATHER,
+    **INDEX,
+    **NETWORK,
+    **POLICY,
+    **PROXY,
+    **SHARE,
+}
 
 
 class Speaker:

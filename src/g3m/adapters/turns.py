@@ -1,0 +1,98 @@
+"""What has to wait for its turn: results come in any order and leave in the order of their places.
+
+So many bytes wait in memory; what comes beyond that lies in a temporary file that has no name, so that
+nothing is left behind however the process ends. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, TypeVar, final
+
+from g3m.core.errors import storage_error
+
+MEMORY_BYTES = 2**24
+
+Result = TypeVar("Result")
+
+
+@final
+class Turns(Generic[Result]):
+    """Results with the bytes that belong to each, by place; every place is put in once."""
+
+    def __init__(self, folder: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._folder, self._limit_bytes = folder, memory_bytes
+        self._held: dict[int, tuple[Result, bytes | memoryview | tuple[int, int]]] = {}
+        self._file = -1
+        self._end = self._outside = 0
+        self.memory_bytes = 0
+        self.next = 0
+        """The place whose turn it is."""
+
+    def __enter__(self) -> Turns[Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_file()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def put(self, place: int, result: Result, data: bytes | memoryview) -> None:
+        """Keep a result until it is its turn; StorageError or NoSpace if the disk is needed and refuses."""
+        if place < self.next or place in self._held:
+            raise ValueError(f"place {place} was there before")
+        if place != self.next and data and self.memory_bytes + len(data) > self._limit_bytes:
+            self._held[place] = (result, self._write(data))
+            self._outside += 1
+        else:
+            self._held[place] = (result, data)
+            self.memory_bytes += len(data)
+
+    def pop(self) -> tuple[Result, bytes | memoryview] | None:
+        """The result whose turn it is, with its bytes; None while it has not come."""
+        found = self._held.pop(self.next, None)
+        if found is None:
+            return None
+        self.next += 1
+        result, data = found
+        if isinstance(data, tuple):
+            return result, self._read(*data)
+        self.memory_bytes -= len(data)
+        return result, data
+
+    def _write(self, data: bytes | memoryview) -> tuple[int, int]:
+        start, left = self._end, memoryview(data)
+        try:
+            if self._file < 0:
+                self._file, name = tempfile.mkstemp(".turns.tmp", dir=self._folder)
+                os.unlink(name)
+            while left:
+                done = os.pwrite(self._file, left, self._end)
+                self._end += done
+                left = left[done:]
+        except OSError as error:
+            raise storage_error(error, self._folder) from error
+        return start, len(data)
+
+    def _read(self, start: int, size_bytes: int) -> bytes:
+        try:
+            data = os.pread(self._file, size_bytes, start)
+        except OSError as error:
+            raise storage_error(error, self._folder) from error
+        if len(data) != size_bytes:
+            raise storage_error(OSError(None, "a temporary file became shorter"), self._folder)
+        self._outside -= 1
+        if not self._outside:
+            self._close_file()
+        return data
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file, self._end = -1, 0

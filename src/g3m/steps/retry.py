@@ -1,0 +1,102 @@
+"""retry: plans the tasks of `--retry-failed`: the rows of a published dataset that may still succeed.
+
+Shards that stand are never touched: a retry appends. Where there was one before, only its rows are
+looked at, because whatever had failed until then was tried in it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from g3m.adapters.disk import remove, write_document
+from g3m.adapters.session import Session
+from g3m.core.errors import ContentError
+from g3m.core.gathering import GatherPlan, Row, shard_name
+from g3m.core.outcomes import may_succeed
+from g3m.steps.again import AgainShard, again_shards, line_of, write_again
+from g3m.steps.arrangement import read_arrangement
+from g3m.steps.outcome import EXPECTED, kept_name, read_table
+from g3m.steps.pack import object_name, read_shard_receipt, shard_path
+
+
+def plan_again(dataset: GatherPlan, session: Session) -> int:
+    """Plan one more retry of a published dataset; how many rows it has. Nothing is planned if there are none.
+
+    ContentError if the sample list is gone, without which nobody knows which rows there are.
+    """
+    found = read_arrangement(dataset, session)
+    if found is None:
+        raise ContentError(f"{dataset.name}: the sample list is gone; run again without --retry-failed first")
+    before = again_shards(dataset.name, dataset.identity, session)
+    last = [shard.name for shard in before if shard.file == before[-1].file]
+    names = [name for name in last or [one.name for one in found.shards] if _hopeful(name, dataset, session)]
+    file = f"{dataset.name}.again-{len({shard.file for shard in before}) + 1}.jsonl"
+    cutter = _Cutter(dataset, session, file, len(found.shards))
+    write_document(session.store.plan(file), cutter.lines(names))
+    if not cutter.shards:
+        remove(session.store.plan(file))
+        return 0
+    plan = write_again(dataset.name, dataset.identity, (*before, *cutter.shards), session)
+    if session.shelf is not None:
+        session.shelf.place([object_name(path, session) for path in (session.store.plan(file), plan)])
+    return sum(shard.rows for shard in cutter.shards)
+
+
+def _hopeful(shard: str, dataset: GatherPlan, session: Session) -> bool:
+    """Whether any row of a shard may succeed, by its receipt."""
+    receipt = read_shard_receipt(dataset, shard, session)
+    return receipt is not None and any(map(may_succeed, receipt.reasons))
+
+
+@dataclass(slots=True)
+class _Cutter:
+    """Rows as lines of one file, and the tasks that they make."""
+
+    dataset: GatherPlan
+    session: Session
+    file: str
+    number: int
+    shards: list[AgainShard] = field(default_factory=list)
+
+    def lines(self, names: list[str]) -> Iterator[bytes]:
+        """The lines of every row that may succeed, a task at a time."""
+        pending: list[tuple[bytes, str]] = []
+        offset = 0
+        for name in names:
+            for row in self._table(name):
+                self.session.check_stop()
+                if row["reason"] and may_succeed(row["reason"]):
+                    pending.append((self._line(row), row["reason"]))
+                if len(pending) == self.dataset.gathering.task_rows:
+                    yield (data := self._cut(pending, offset))
+                    offset += len(data)
+                    pending = []
+        if pending:
+            yield self._cut(pending, offset)
+
+    def _table(self, shard: str) -> Iterator[Mapping[str, Any]]:
+        return read_table(shard_path(self.dataset, shard, self.session), self.session)
+
+    def _line(self, row: Mapping[str, Any]) -> bytes:
+        extra = {name: row.get(kept_name(name)) for name in self.dataset.gathering.columns.keep}
+        return line_of(Row(row["row"], row["url"], row["caption"] or "", row.get(EXPECTED) or "", extra))
+
+    def _cut(self, pending: list[tuple[bytes, str]], offset: int) -> bytes:
+        data = b"".join(line for line, _ in pending)
+        self.shards.append(
+            AgainShard(
+                name=shard_name(self.number),
+                file=self.file,
+                offset_bytes=offset,
+                size_bytes=len(data),
+                check=zlib.crc32(data),
+                rows=len(pending),
+                reasons=dict(sorted(Counter(reason for _, reason in pending).items())),
+            )
+        )
+        self.number += 1
+        return data
