@@ -58,7 +58,7 @@ def img2dataset(
 def g3m(case: str, listed: Path, out: Path, options: argparse.Namespace, *extra: str) -> list[str]:
     """The installed command; loopback has one host, so the limit of a host is lifted as far as it goes."""
     flags = ["--url", "url", "--caption", "caption", "--task-rows", str(options.rows)]
-    flags += ["--allow-private", "--per-host", "256", "--quiet", *extra]
+    flags += ["--allow-private", "--per-host", "32", "--quiet", *extra]
     if case == "resize":
         flags += ["--image-size", str(SIDE)]
     return [sys.executable, "-m", "g3m", "gather", str(listed), "--to", str(out), *flags]

@@ -88,6 +88,30 @@ def test_what_has_no_room_is_not_begun(host: PicturesHost, fetch: Fetcher) -> No
     assert (taken, found) == (50, 50)
 
 
+def test_rows_that_wait_for_a_place_at_their_host_wait_for_room_too(
+    host: PicturesHost, fetch: Fetcher
+) -> None:
+    """A list of one host, full of rows before its door: none of them begins while there is no room."""
+    urls = [host.url(f"good/{n}.jpg", name="one.test") for n in range(200)]
+    taken: list[int] = []
+    may_go_on = threading.Event()
+
+    def has_room() -> bool:
+        return len(taken) < 20 or may_go_on.is_set()
+
+    with fetch.crowd(per_host=4, requests=64) as crowd:
+        quiet = 0
+        for got in crowd.fetch(iter([Wanted(n, url) for n, url in enumerate(urls)]), has_room):
+            if got is not None:
+                taken.append(got.number)
+            elif len(taken) >= 20 and not may_go_on.is_set():
+                quiet += 1
+                if quiet > 10:
+                    assert sum(host.asked.values()) <= 20 + 4
+                    may_go_on.set()
+    assert sorted(taken) == list(range(200))
+
+
 def test_a_host_that_asks_to_wait_is_left_alone_so_long(host: PicturesHost, fetch: Fetcher) -> None:
     """429 with Retry-After: nothing is asked of it before, everything comes in the end; others go on."""
     host.retry_after = "2"

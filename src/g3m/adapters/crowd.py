@@ -81,6 +81,7 @@ class Crowd:
         self._glanced_s = 0.0
         self._idle_since_s: float | None = None
         self._exhausted = False
+        self._has_room: Callable[[], bool] = lambda: True
 
     def __enter__(self) -> Crowd:
         return self
@@ -101,7 +102,7 @@ class Crowd:
         Rows are taken from `wanted` as there is capacity. Nothing is begun while `has_room` says no; what is
         under way still comes. Raises Unreachable if the network is dead or wants a login, and Interrupted.
         """
-        self._exhausted = False
+        self._exhausted, self._has_room = False, has_room
         while True:
             if self._stopping():
                 raise Interrupted("stopped while fetching")
@@ -110,7 +111,7 @@ class Crowd:
                 time.sleep(min(pause_s, BEAT_S))
                 yield None
                 continue
-            has_begun = has_room() and self._fill(wanted, has_room)
+            has_begun = has_room() and self._fill(wanted)
             if not self._finished:
                 self._work(patient=has_begun)
                 if has_begun:
@@ -133,22 +134,22 @@ class Crowd:
 
     # -- from a row to a request
 
-    def _fill(self, wanted: Iterator[Wanted], has_room: Callable[[], bool]) -> bool:
+    def _fill(self, wanted: Iterator[Wanted]) -> bool:
         """Begin what can be: rows that wait, then new ones, then second tries. False: no room for all."""
         now_s = time.monotonic()
         if self._waiting.count and now_s - self._glanced_s >= GLANCE_S:
             self._glanced_s = now_s
             for door in self._waiting.doors[:GLANCES]:
-                self._waiting.wake(door, self._pass, self._has_capacity)
+                self._waiting.wake(door, self._pass, self._may_begin)
         while self._has_capacity() and not self._exhausted and self._waiting.count < WINDOW_ROWS:
-            if len(self._finished) >= GLANCES or not has_room():
+            if len(self._finished) >= GLANCES or not self._has_room():
                 return False
             item = next(wanted, None)
             if item is None:
                 self._exhausted = True
             else:
                 self._begin(item)
-        while self._has_capacity() and has_room():
+        while self._may_begin():
             row = self._waiting.due(now_s)
             if row is None:
                 break
@@ -157,6 +158,9 @@ class Crowd:
 
     def _has_capacity(self) -> bool:
         return len(self._wire) < self._limits.requests
+
+    def _may_begin(self) -> bool:
+        return self._has_capacity() and self._has_room()
 
     def _begin(self, item: Wanted) -> None:
         self._rows += 1
@@ -204,7 +208,7 @@ class Crowd:
     def _leave(self, row: Row, reason: str, asked_s: float = 0.0) -> None:
         """Leave a host: the place is free for the next row."""
         self._doors.leave(row, reason, asked_s)
-        self._waiting.wake(("host", row.host), self._pass, self._has_capacity)
+        self._waiting.wake(("host", row.host), self._pass, self._may_begin)
 
     def _follow(self, row: Row, reply: Reply) -> None:
         row.hops += 1
@@ -237,7 +241,7 @@ class Crowd:
         """A row is over, or a request for robots.txt, for which rows wait."""
         if row.robots_of:
             self._doors.settle(row, reply or Reply(), why)
-            self._waiting.wake(("robots", row.robots_of), self._pass, self._has_capacity)
+            self._waiting.wake(("robots", row.robots_of), self._pass, self._may_begin)
             return
         body, headers = b"", None
         if reply is not None and why.reason == GOOD:

@@ -9,6 +9,7 @@ Names are not resolved here: that is for adapters/names.py.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _NEVER = tuple(
@@ -56,6 +57,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 
 
+@lru_cache(4096)
 def refusal(address: str, allow_private: bool = False) -> str:
     """Why nothing is fetched from a numeric address, in words; empty: it is public.
 
@@ -109,6 +111,7 @@ def is_numeric(host: str) -> bool:
     return ":" in host or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
 
 
+@lru_cache(4096)
 def literal(host: str) -> str:
     """The address that a host is, in its one plain spelling; empty where it is none, or spelled otherwise.
 
