@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import socket
 import ssl
@@ -17,6 +18,7 @@ import pytest
 from tests.adapters.crowding import Fetcher, drained, knowing
 from tests.pictures_host import Asked, PicturesHost, away, picture, pictures_host
 
+from g3m.adapters.crowd import Wanted
 from g3m.core.outcomes import REASONS
 from g3m.core.proxies import find_ways
 from g3m.core.secrets import Secret, Token
@@ -357,3 +359,44 @@ def test_connections_are_used_again(host: PicturesHost, fetch: Fetcher) -> None:
     found = fetch((host.url(f"good/{n}.jpg", name="a.test") for n in range(200)), per_host=4)
     assert {got.reason for got in found} == {""}
     assert host.connections <= 4
+
+
+def test_words_of_a_host_hold_nothing_but_letters(host: PicturesHost, fetch: Fetcher) -> None:
+    """libcurl quotes headers that it refuses: what is no UTF-8 in them could not be written into a table."""
+
+    async def odd(asked: Asked) -> None:
+        await asked.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \xff\x1b]0;x, chunked\r\n\r\n")
+
+    host.moods["odd"] = odd
+    [got] = fetch([host.url("odd/1.jpg", name="a.test")], retries=0)
+    assert got.reason in ("unreachable", "partial")
+    assert got.detail.isprintable()
+
+
+def test_nothing_is_held_of_what_was_handed_over(host: PicturesHost, fetch: Fetcher) -> None:
+    """A handle that waits for its next request keeps no body: there are hundreds of them."""
+    wanted = [Wanted(n, host.url(f"good/{n}.jpg", name="a.test")) for n in range(32)]
+    with fetch.crowd(per_host=32) as crowd:
+        assert all(got.body for got in drained(crowd, wanted))
+        assert crowd._wire._free
+        assert not any(slot.reply.body or slot.pieces or slot.owner for slot in crowd._wire._free)
+
+
+def test_a_small_answer_does_not_become_a_huge_one(host: PicturesHost, fetch: Fetcher) -> None:
+    """Compressed zeros of many hosts at once would otherwise fill the memory."""
+
+    async def bomb(asked: Asked) -> None:
+        await asked.answer(gzip.compress(bytes(2**24)), "Content-Encoding: gzip")
+
+    host.moods["bomb"] = bomb
+    [got] = fetch([host.url("bomb/1.jpg", name="a.test")])
+    assert (got.reason, got.body) == ("too_big", b"")
+
+
+def test_names_are_looked_up_in_the_second_run_of_a_session_too(host: PicturesHost) -> None:
+    """`verify --repair` gathers one dataset after the other: the end of the first is not the end of names."""
+    with knowing(host) as hosts:
+        for name in ("a.test", "b.test"):
+            with hosts:
+                [got] = Fetcher(hosts)([host.url("good/1.jpg", name=name)])
+            assert got.reason == ""

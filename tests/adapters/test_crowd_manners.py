@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.adapters.crowding import Fetcher, drained, knowing
@@ -107,7 +108,7 @@ def test_rows_that_wait_for_a_place_at_their_host_wait_for_room_too(
             elif len(taken) >= 20 and not may_go_on.is_set():
                 quiet += 1
                 if quiet > 10:
-                    assert sum(host.asked.values()) <= 20 + 4
+                    assert sum(host.asked.values()) <= 20 + 2 * 4  # what ends together wakes as many
                     may_go_on.set()
     assert sorted(taken) == list(range(200))
 
@@ -374,3 +375,35 @@ def test_two_tasks_ask_for_robots_txt_once(host: PicturesHost, polite: Fetcher) 
         task.join(60)
     assert sorted(found) == ["", "robots"]
     assert host.asked["robots.txt"] == 2
+
+
+def test_rows_whose_names_come_one_by_one_are_no_tail(host: PicturesHost) -> None:
+    """A slow name server slows the end down; as long as names come, no row is cut off for it."""
+
+    def look_up(name: str, *_: Any, **__: Any) -> Any:
+        time.sleep(0.1)
+        return host.look_up(name)
+
+    with knowing(host, look_up=look_up) as hosts:
+        hosts.names._lookups = 1
+        urls = [host.url(f"good/{n}.jpg", name=f"h{n}.test") for n in range(40)]
+        found = Fetcher(hosts)(urls, tail_least_s=1.5)
+    assert {got.reason for got in found} == {""}
+
+
+def test_a_robots_txt_is_no_picture(host: PicturesHost) -> None:
+    """A single host that says what is allowed, and then nothing more, is no sign of a dead network."""
+    host.robots = "User-agent: *\nDisallow: /private\n"
+    with knowing(host, robots=True) as hosts:
+        urls = [host.url(f"refuse/{n}.jpg", name="a.test") for n in range(60)]
+        found = Fetcher(hosts)(urls, retries=0, tail_least_s=0.1)
+    assert {got.reason for got in found} == {"unreachable"}
+
+
+@pytest.mark.parametrize("path", ["open/../good/1.jpg", "open/%2e%2E/good/1.jpg", "./good/1.jpg"])
+def test_dots_lead_round_no_rule(host: PicturesHost, path: str) -> None:
+    """libcurl asks for the path without its dots, so that is what robots.txt is asked about."""
+    host.robots = "User-agent: *\nDisallow: /good\n"
+    with knowing(host, robots=True) as hosts:
+        [got] = Fetcher(hosts)([host.url(path, name="a.test")])
+    assert (got.reason, host.asked["good/1.jpg"]) == ("robots", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -298,3 +300,26 @@ def test_a_process_of_another_user_is_alive(tmp_path: Path, monkeypatch: pytest.
     _held(lease.path, pid=1)
     monkeypatch.setattr(disk.os, "kill", _raiser(errno.EPERM))
     assert lease.holder() is not None
+
+
+def test_of_many_who_take_a_lease_at_one_moment_one_gets_it(tmp_path: Path) -> None:
+    """The parts of an array begin together: two of them must not both plan the list."""
+    store = Store(tmp_path)
+    store.prepare()
+    gate, got = threading.Barrier(8), []
+
+    def take() -> None:
+        lease = store.root_lease()
+        gate.wait()
+        with contextlib.suppress(Locked):
+            lease.take()
+            got.append(lease)
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 1
+    got[0].release()
+    assert not list(store.work.glob("*lock*"))

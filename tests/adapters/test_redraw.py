@@ -286,7 +286,7 @@ def test_small_pictures_are_decoded_small() -> None:
     data = file_of(scene(400, 300).resize((4000, 3000)), quality=80)
     # Not getrusage: its peak counts what the parent of the process held.
     code = (
-        "import re, sys; from g3m.adapters import redraw; from g3m.core.treatment import Resize;"
+        "import re, sys, simplejpeg; from g3m.adapters import redraw; from g3m.core.treatment import Resize;"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024;"
         "data = sys.stdin.buffer.read(); redraw.load_pillow(); before = peak();"
         "redraw.redraw(data, resize=Resize(size=200)); print(peak() - before)"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g3m.adapters.robots import MOST_CHARACTERS, Robots
+from g3m.adapters.robots import MOST_CHARACTERS, MOST_RULES, Robots
 
 HOST = "https://example.com"
 
@@ -90,3 +90,11 @@ def test_hostile_patterns() -> None:
     stars = "Disallow: /" + "a*" * 200 + "b\n"
     assert allows(stars * 200, "/" + "a" * 8000)
     assert allows("#" * MOST_CHARACTERS + "\nDisallow: /", "/a")
+
+
+def test_no_more_rules_are_read_than_have_a_use() -> None:
+    """Half a megabyte of short lines would cost each row of the host a hundredth of a second."""
+    text = "user-agent: *\n" + "".join(f"disallow: /n{number}-\n" for number in range(30_000))
+    robots = Robots(text)
+    assert not robots.allows(f"https://a.example/n{MOST_RULES - 1}-a.jpg")
+    assert robots.allows(f"https://a.example/n{MOST_RULES}-a.jpg")

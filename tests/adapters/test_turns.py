@@ -72,3 +72,15 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(NoSpace), Turns[int](tmp_path, 0) as turns:
         turns.put(1, 1, b"x")
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_results_that_take_much_wait_outside_too(tmp_path: Path) -> None:
+    """Long captions of rows that failed are bounded as pictures are."""
+    with Turns[list[str]](tmp_path, memory_bytes=1000) as turns:
+        for place in range(20, 0, -1):
+            turns.put(place, ["c" * 400, str(place)], b"", 400)
+        assert turns.memory_bytes <= 1000
+        turns.put(0, ["", "0"], b"first")
+        found = [turns.pop() for _ in range(21)]
+        assert [each[0][1] for each in found if each] == [str(place) for place in range(21)]
+        assert turns.memory_bytes == 0

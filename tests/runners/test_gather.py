@@ -17,19 +17,23 @@ from tests.pictures_host import Asked, PicturesHost, picture, pictures_host, siz
 from tests.runners.lists import rows_of, run, same_files, write_list
 
 import g3m
+from g3m.adapters.tables import read_parquet
 from g3m.adapters.turns import Turns
 from g3m.core.errors import (
     Interrupted,
     NoSpace,
     OtherOptions,
+    SettingsError,
     TooManyRejected,
     UnknownDataset,
     Unreachable,
+    UsageError,
 )
 from g3m.core.events import Event, RowsMeasured, TaskFailed, TaskFinished, TasksAdded
-from g3m.core.gathering import Columns, gathering_for
+from g3m.core.gathering import Columns, Row, gathering_for
 from g3m.runners.gather import gather_in, plan_in
 from g3m.runners.run import make_session, verify_in
+from g3m.steps.outcome import Outcome, RowTable
 
 
 @pytest.fixture
@@ -379,6 +383,43 @@ def test_rows_that_may_succeed_are_asked_for_again(host: PicturesHost, tmp_path:
     assert none.finished == 0 and none.manifest == last.manifest
 
 
+def test_a_shard_made_anew_leaves_alone_what_a_retry_has(host: PicturesHost, tmp_path: Path) -> None:
+    """Rows that a retry has brought are not asked for by the shard that they once failed in, nor counted twice."""
+    source = write_list(tmp_path / "l.jsonl", rows_of(host, "good", "busy", "cut", "good"))
+    run(source, tmp_path / "out")
+    host.moods["busy"] = lambda asked: asked.answer(picture(asked.number))
+    run(None, tmp_path / "out", retry_failed=True)
+    host.moods["cut"] = lambda asked: asked.answer(picture(asked.number))
+    whole = run(None, tmp_path / "out", retry_failed=True)
+    before = {path.name: path.read_bytes() for path in whole.folder.glob("*.tar")}
+    asked = dict(host.asked)
+    for name in before:
+        (whole.folder / name).unlink()
+    made = run(source, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in made.folder.glob("*.tar")} == before
+    assert made.manifest.samples == 4 and made.manifest.rejected == {}
+    made.check_counts()
+    again = {path: count - asked.get(path, 0) for path, count in host.asked.items() if "robots" not in path}
+    assert set(again.values()) == {1}, "each picture was asked for once more"
+
+
+def test_a_retry_is_not_planned_by_parts(host: PicturesHost, tmp_path: Path) -> None:
+    """Parts that start together would plan several retries; the error says what to do instead."""
+    source = write_list(tmp_path / "l.jsonl", rows_of(host, "good", "busy"))
+    run(source, tmp_path / "out")
+    with pytest.raises(SettingsError, match="one process"):
+        g3m.gather(source, tmp_path / "out", retry_failed=True, part="0/2", allow_private=True, task_rows=4)
+
+
+def test_an_address_with_a_secret_is_not_taken_for_a_list(tmp_path: Path) -> None:
+    """A plan is kept and travels: a signed address has no place in it, and is not shown either."""
+    signed = "https://lists.example.org/pairs.jsonl?X-Amz-Signature=abc123"
+    with pytest.raises(UsageError) as caught:
+        g3m.gather(signed, tmp_path / "out")
+    assert "abc123" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_interrupted_retry_is_finished_by_any_next_run(
     host: PicturesHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,8 +508,8 @@ def test_memory_is_bounded_however_large_the_pictures_are(
     most: list[int] = []
     put = Turns.put
 
-    def watched(turns: Turns[object], place: int, result: object, data: bytes) -> None:
-        put(turns, place, result, data)
+    def watched(turns: Turns[object], place: int, result: object, data: bytes, result_bytes: int = 0) -> None:
+        put(turns, place, result, data, result_bytes)
         most.append(turns.memory_bytes)
 
     monkeypatch.setattr(Turns, "put", watched)
@@ -479,3 +520,39 @@ def test_memory_is_bounded_however_large_the_pictures_are(
     assert made.manifest.samples == 21
     assert max(most) <= 3_000_000 < 20 * 800 * 600 * 3
     assert {len(files["bmp"]) for files in list(made.samples.values())[1:]} == {len(drawn("BMP", (800, 600)))}
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([1, 2**63 + 5], ["1", str(2**63 + 5)]),
+        ([0.5, 123456789012345679], ["0.5", "123456789012345679"]),
+        ([1, -(2**63)], [1, -(2**63)]),
+        ([0.5, 2], [0.5, 2.0]),
+    ],
+)
+def test_numbers_of_any_size_are_kept(
+    host: PicturesHost, tmp_path: Path, values: list[float], kept: list[object]
+) -> None:
+    """Neither a number beyond 64 bits nor a long one among fractions ends the task."""
+    rows = [
+        Row(number, host.url(f"good/{number}.jpg"), "a", "", {"id": value})
+        for number, value in enumerate(values)
+    ]
+    with RowTable(tmp_path / "made", Columns(keep=("id",))) as table:
+        for row in rows:
+            table.add(f"{row.number}", Outcome(row=row))
+        path, _ = table.close("00000.tar")
+    assert [row["id"] for row in read_parquet(path, None)] == kept
+
+
+def test_what_too_much_was_left_out_of_can_be_asked_for_again(host: PicturesHost, tmp_path: Path) -> None:
+    """The error names --retry-failed, so that must help although nothing is published yet."""
+    source = write_list(tmp_path / "list.jsonl", rows_of(host, *["busy"] * 3))
+    for _ in range(2):
+        with pytest.raises(TooManyRejected):
+            run(source, tmp_path / "out", retry_failed=True)
+    serve(host, busy=picture(1))
+    made = run(None, tmp_path / "out", retry_failed=True)
+    assert made.manifest.samples == 3
+    made.check_counts()

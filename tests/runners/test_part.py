@@ -17,6 +17,7 @@ from tests.pictures_host import PicturesHost, pictures_host
 from tests.runners.lists import Gathered, rows_of, run, same_files, write_list
 from tests.whole.sources import REPOSITORY
 
+from g3m.adapters.disk import Store
 from g3m.core.errors import Locked, SettingsError
 from g3m.core.gathering import parse_part
 from g3m.runners.run import get_in, make_session
@@ -114,6 +115,21 @@ def test_half_of_the_parts_is_not_the_whole(host: PicturesHost, tmp_path: Path) 
     assert run(source, out, part="1/2").finished == 0
     assert run(source, out, part="0/2").finished == 3  # two tasks and publishing
     assert run(source, out, part="1/2").events == []
+    Gathered(out).check_counts()
+
+
+def test_parts_of_another_number_are_refused_meanwhile(host: PicturesHost, tmp_path: Path) -> None:
+    """Eighths and halves would make the same shards at once; whoever comes second is told who is at work."""
+    source, out = write_list(tmp_path / "l.jsonl", rows_of(host, *["good"] * 8)), tmp_path / "out"
+    store = Store(out)
+    store.prepare()
+    other = store.part_lease(3, 8)
+    other.take()
+    with pytest.raises(Locked):
+        run(source, out, part="0/2")
+    other.release()
+    run(source, out, part="0/2")
+    run(source, out, part="1/2")
     Gathered(out).check_counts()
 
 

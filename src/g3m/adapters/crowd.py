@@ -183,6 +183,7 @@ class Crowd:
             self._place(self._doors.errands.pop())
         if isinstance(found, tuple):
             return found
+        self._idle_since_s = None  # it goes on
         if isinstance(found, Over):
             self._end(row, found)
         else:

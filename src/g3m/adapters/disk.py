@@ -116,8 +116,11 @@ class Lease:
         return body
 
     def take(self) -> None:
-        """Take the lease, or raise Locked."""
+        """Take the lease, or raise Locked; of several who try at one moment one gets it."""
+        seen = self._content()
         self.refuse()
+        if seen is not None and self._content() == seen:
+            remove(self.path)  # of somebody who is gone
         self._write()
 
     def refuse(self) -> None:
@@ -142,11 +145,26 @@ class Lease:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
+    def _content(self) -> bytes | None:
+        try:
+            return self.path.read_bytes()
+        except OSError:
+            return None
+
     def _write(self) -> None:
         body = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}
         if self._words:
             body["for"] = self._words
-        write_document(self.path, json.dumps(body) + "\n")
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{self._token}.tmp")
+        write_document(temporary, json.dumps(body) + "\n")
+        try:
+            os.link(temporary, self.path)  # unlike a rename it puts nothing over what is there
+        except FileExistsError:
+            raise Locked(f"{self.path.parent.parent}: another process begins there at this moment") from None
+        except OSError:  # a file system without links
+            os.replace(temporary, self.path)
+        finally:
+            remove(temporary)
         self._beaten_s = time.monotonic()
 
 

@@ -12,6 +12,7 @@ from g3m.adapters.hosts import Hosts, Rules
 from g3m.adapters.rows import Door, Over, Row
 from g3m.adapters.slot import Ask, Reply
 from g3m.core.manners import NETWORK, OTHER_WAY, CrowdLimits, robots_rule
+from g3m.core.outcomes import GOOD
 from g3m.core.proxies import Ways
 from g3m.core.weburl import web_address
 
@@ -63,7 +64,10 @@ class Doors:
     def leave(self, row: Row, reason: str, asked_s: float = 0.0) -> None:
         """A request ended: its place is free, and what it tells of the host and the way is kept."""
         # What breaks on a proxy may be the proxy's doing: it says nothing of the host.
-        self._hosts.end(row.host, "cut_off" if row.way and reason in OTHER_WAY else reason, asked_s)
+        told = "cut_off" if row.way and reason in OTHER_WAY else reason
+        if row.robots_of and told == GOOD:
+            told = "robots"  # an answer, but no picture
+        self._hosts.end(row.host, told, asked_s)
         if reason in OTHER_WAY:
             self._failures[row.way] += 1
             row.tried.add(row.way)

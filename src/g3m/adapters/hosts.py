@@ -64,6 +64,7 @@ class Hosts:
         self._characters = 0
 
     def __enter__(self) -> Hosts:
+        self.names.open()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -100,6 +100,15 @@ class Names:
             self._changed.wait_for(lambda: self._ended != seen or self._closed, timeout_s)
             self._seen.ended = self._ended
 
+    def open(self) -> None:
+        """Look names up again after `close`: a session may run several plans, one after the other."""
+        with self._changed:
+            if self._closed:
+                self._closed = False
+                self._pending.clear()
+                self._wishes.clear()
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
+
     def close(self) -> None:
         """Begin no more look-ups; one that hangs in the system's resolver is left to end by itself."""
         with self._changed:

@@ -30,7 +30,9 @@ def outcome(reply: Reply, limits: CrowdLimits) -> tuple[str, str]:
 
 
 def _failure(reply: Reply, limits: CrowdLimits) -> tuple[str, str]:
-    words = reply.words.strip().rstrip(".")[:160]
+    # A host's own bytes may stand in them: halves of characters and commands to a terminal, too.
+    words = "".join(letter if letter.isprintable() else "?" for letter in reply.words)
+    words = words.strip().rstrip(".")[:160]
     lower = words.lower()
     if reply.code == pycurl.E_OPERATION_TIMEDOUT:
         if "too slow" in lower:

@@ -13,6 +13,9 @@ from g3m.core.optout import AGENT
 MOST_CHARACTERS = 512 * 1024
 """More of a robots.txt is not read, as the RFC allows."""
 
+MOST_RULES = 2000
+"""More for one agent are not read: they would cost every row of the host time, and this process memory."""
+
 _MOST_STARS = 16
 _SAFE = "/:=&~+!$,;'@()*[]?"
 
@@ -25,7 +28,7 @@ class Robots:
     def __init__(self, text: str) -> None:
         """`text` is the whole file; what cannot be read in it is passed over."""
         groups = _groups(text[:MOST_CHARACTERS].removeprefix("\ufeff"))
-        rules = groups.get(AGENT, groups.get("*", []))
+        rules = groups.get(AGENT, groups.get("*", []))[:MOST_RULES]
         # The longest rule that fits decides, and of two of one length the one that allows.
         self._rules = sorted((_Rule(path, allow) for path, allow in rules), key=lambda rule: rule.rank)
 

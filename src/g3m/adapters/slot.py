@@ -25,6 +25,11 @@ SUPPRESS_CONNECT_HEADERS = 265
 PAGE_BYTES = 64 * 1024
 """So much of a page of words is read, to keep its connection; then it is closed."""
 
+GROWTH = 8
+"""A body that nobody asked to be compressed may grow so much: small answers must not become gigabytes."""
+
+_LEAST_GROWN_BYTES = 2**20
+
 _GOOD = (200, 203)
 _KEPT = frozenset({"content-encoding", "content-length", "content-type", "last-modified"}) | frozenset(
     {"location", "retry-after", "tdm-reservation", "x-robots-tag"}
@@ -116,6 +121,10 @@ class Slot:
             easy.setopt(pycurl.CONNECT_TO, [target] if target else [])
             self._address = target
 
+    def forget(self) -> None:
+        """Hold nothing of the last request: a slot may wait for long until it is used again."""
+        self.ask, self.reply, self.owner, self.pieces = _NOTHING, Reply(), None, []
+
     def _take_header(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):
             self.lines.clear()  # a 100 may come before the real head
@@ -200,6 +209,7 @@ def _uncode(reply: Reply, limit_bytes: int) -> None:
     """Undo a gzip that nobody asked for, within the limit."""
     if reply.headers.get("content-encoding", "").lower() not in ("gzip", "x-gzip", "deflate"):
         return
+    limit_bytes = min(limit_bytes, max(GROWTH * len(reply.body), _LEAST_GROWN_BYTES))
     try:
         whole = zlib.decompressobj(47).decompress(reply.body, limit_bytes + 1)
     except zlib.error:

@@ -7,6 +7,7 @@ nothing is left behind however the process ends. Used by one thread.
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ class Turns(Generic[Result]):
 
     def __init__(self, folder: Path, memory_bytes: int = MEMORY_BYTES) -> None:
         self._folder, self._limit_bytes = folder, memory_bytes
-        self._held: dict[int, tuple[Result, bytes | memoryview | tuple[int, int]]] = {}
+        self._held: dict[int, tuple[Result, bytes | memoryview, int] | tuple[int, int, int]] = {}
         self._file = -1
         self._end = self._outside = 0
         self.memory_bytes = 0
@@ -43,16 +44,22 @@ class Turns(Generic[Result]):
     def __len__(self) -> int:
         return len(self._held)
 
-    def put(self, place: int, result: Result, data: bytes | memoryview) -> None:
-        """Keep a result until it is its turn; StorageError or NoSpace if the disk is needed and refuses."""
+    def put(self, place: int, result: Result, data: bytes | memoryview, result_bytes: int = 0) -> None:
+        """Keep a result until it is its turn; StorageError or NoSpace if the disk is needed and refuses.
+
+        `result_bytes` is about what the result itself takes, where that counts.
+        """
         if place < self.next or place in self._held:
             raise ValueError(f"place {place} was there before")
-        if place != self.next and data and self.memory_bytes + len(data) > self._limit_bytes:
-            self._held[place] = (result, self._write(data))
+        size_bytes = len(data) + result_bytes
+        if place != self.next and size_bytes and self.memory_bytes + size_bytes > self._limit_bytes:
+            written = pickle.dumps(result)
+            start, whole_bytes = self._write(b"".join((written, data)))
+            self._held[place] = (start, len(written), whole_bytes - len(written))
             self._outside += 1
         else:
-            self._held[place] = (result, data)
-            self.memory_bytes += len(data)
+            self._held[place] = (result, data, size_bytes)
+            self.memory_bytes += size_bytes
 
     def pop(self) -> tuple[Result, bytes | memoryview] | None:
         """The result whose turn it is, with its bytes; None while it has not come."""
@@ -60,11 +67,12 @@ class Turns(Generic[Result]):
         if found is None:
             return None
         self.next += 1
-        result, data = found
-        if isinstance(data, tuple):
-            return result, self._read(*data)
-        self.memory_bytes -= len(data)
-        return result, data
+        first, second, third = found
+        if isinstance(second, int):  # outside: where it begins, the bytes of the result and of the data
+            whole = memoryview(self._read(first, second + third))  # type: ignore[arg-type]
+            return pickle.loads(whole[:second]), whole[second:]  # noqa: S301  # written above, in a file without a name
+        self.memory_bytes -= third
+        return first, second  # type: ignore[return-value]
 
     def _write(self, data: bytes | memoryview) -> tuple[int, int]:
         start, left = self._end, memoryview(data)

@@ -88,6 +88,7 @@ class Wire:
     def cancel(self, slot: Slot) -> None:
         """Give a request up; nothing is told of it."""
         self._take_down(slot)
+        self._go_on()
 
     def close(self) -> None:
         """Close every connection."""
@@ -123,12 +124,16 @@ class Wire:
             left, good, bad = self._multi.info_read()
             ended += [self._end(easy, 0, "") for easy in good]
             ended += [self._end(easy, code, words) for easy, code, words in bad]
-        if ended and self._paused:
-            paused, self._paused = self._paused, []
-            for slot in paused:
-                if slot.easy in self._slots:
-                    slot.easy.pause(pycurl.PAUSE_CONT)
+        if ended:
+            self._go_on()
         return ended
+
+    def _go_on(self) -> None:
+        """Let those that paused read on, after another has left."""
+        paused, self._paused = self._paused, []
+        for slot in paused:
+            if slot.easy in self._slots:
+                slot.easy.pause(pycurl.PAUSE_CONT)
 
     def _end(self, easy: pycurl.Curl, code: int, words: str) -> tuple[Any, Reply]:
         slot = self._slots[easy]
@@ -141,7 +146,7 @@ class Wire:
         del self._slots[slot.easy]
         self._multi.remove_handle(slot.easy)
         self._held -= sum(map(len, slot.pieces))
-        slot.pieces = []
+        slot.forget()
         if self._favoured is slot:
             self._favoured = None
         self._free.append(slot)

@@ -75,7 +75,7 @@ def web_address(text: str) -> WebAddress:
     if port != _PORTS[parts.scheme]:
         place += f":{port}"
     try:
-        path = quote(parts.path, safe=_PATH).replace("\\", "/") or "/"
+        path = _without_dots(quote(parts.path, safe=_PATH).replace("\\", "/"))
         query = f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
     except UnicodeEncodeError:
         raise BadUrl("it holds halves of characters") from None
@@ -105,6 +105,25 @@ def next_address(here: WebAddress, location: str) -> WebAddress:
     if here.scheme == "https" and found.scheme == "http":
         raise BadUrl("a redirect from https to http")
     return found
+
+
+def _without_dots(path: str) -> str:
+    """The path without `.` and `..`, which libcurl would take out, too: what is checked is what is asked for.
+
+    >>> _without_dots("/open/%2e%2E/closed/./a.jpg"), _without_dots("/a/.."), _without_dots("")
+    ('/closed/a.jpg', '/', '/')
+    """
+    kept: list[str] = []
+    plain = ""
+    for segment in path.split("/")[1:]:
+        plain = segment.lower().replace("%2e", ".")
+        if plain == "..":
+            kept[-1:] = []
+        elif plain != ".":
+            kept.append(segment)
+    if plain in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
 
 
 def _one_host(place: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from g3m.adapters.disk import Store
 from g3m.adapters.session import Session
 from g3m.core.buckets import is_bucket
-from g3m.core.errors import NoSpace, NotWritable, OtherOptions
+from g3m.core.errors import NoSpace, NotWritable, OtherOptions, SettingsError
 from g3m.core.events import Event, Noted, Sink
 from g3m.core.gathering import TASK_ROWS, Columns, Gathering, GatherPlan, gathering_for
 from g3m.core.plan import Plan
@@ -21,9 +21,13 @@ from g3m.runners.run import make_session, run_session
 from g3m.steps.gathered import kept_plan, plan_of_lists
 from g3m.steps.publish import published
 from g3m.steps.ready import OTHER_FOLDER_HINT
-from g3m.steps.retry import plan_again
+from g3m.steps.retry import is_refused, plan_again
 from g3m.steps.shelf import shelved
 
+_RETRY_HINT = (
+    "leave --part out; if it is stopped, parts can go on with it without --retry-failed",
+    "请去掉 --part；若中途停止，各部分可在不带 --retry-failed 的情况下继续",
+)
 _ROOM_HINT = (
     "make room, or name a folder on another disk with --to; then run the same command again",
     "请清理空间，或用 --to 指定其他磁盘上的目录，然后重新运行同一命令",
@@ -87,6 +91,8 @@ def gather_in(plan: Plan, session: Session, sinks: Sequence[Sink], *, retry_fail
     if session.http.problem is not None and not session.settings.offline:
         raise session.http.problem
     try:
+        if retry_failed and session.settings.part:
+            raise SettingsError("part: a retry is planned by one process", hint=_RETRY_HINT)
         with run_session(plan, session) as own:
             if retry_failed:
                 _plan_retries(plan, own, sinks)
@@ -100,13 +106,13 @@ def gather_in(plan: Plan, session: Session, sinks: Sequence[Sink], *, retry_fail
 
 
 def _plan_retries(plan: Plan, session: Session, sinks: Sequence[Sink]) -> None:
-    """Plan a retry of each dataset that stands whole."""
+    """Plan a retry of each dataset that stands whole, or would if less were left out of it."""
     for dataset in plan.datasets:
         if not isinstance(dataset, GatherPlan):
             continue
         if session.shelf is not None:
             session.shelf.pull(dataset.name)
-        if published(dataset, session) is None:
+        if published(dataset, session) is None and not is_refused(dataset, session):
             continue
         with session.store.lease():
             rows = plan_again(dataset, session)

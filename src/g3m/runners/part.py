@@ -84,6 +84,7 @@ def drive_part(
 def _work(run: Run, runner: Runner, own: Lease, part: tuple[int, int]) -> None:
     session, plan, started_s = run.session, run.plan, run.session.monotonic()
     with _root(session, own) as beat:
+        _refuse_other_cuts(session, part)
         if [lease.path for lease in session.store.part_leases()] == [own.path]:
             sweep(plan, run.summary.manifests, session)
         keep_plans(plan, session)
@@ -94,6 +95,13 @@ def _work(run: Run, runner: Runner, own: Lease, part: tuple[int, int]) -> None:
     work(run, runner, own.beat)
     _publish(run, runner, own)
     end(run, started_s)
+
+
+def _refuse_other_cuts(session: Session, part: tuple[int, int]) -> None:
+    """Locked if a process is at work that shares the tasks out among another number of parts."""
+    for lease in session.store.part_leases():
+        if not lease.path.name.endswith(f"-of-{part[1]}"):
+            lease.refuse()
 
 
 def _first_tasks(run: Run) -> list[Task]:

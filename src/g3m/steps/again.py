@@ -18,7 +18,7 @@ from pathlib import Path
 from g3m.adapters.disk import read_document, write_document
 from g3m.adapters.session import Session
 from g3m.core.errors import ContentError
-from g3m.core.gathering import Row
+from g3m.core.gathering import GatherPlan, Row
 from g3m.core.receipt import PlannedShard
 
 FORMAT = 1
@@ -68,6 +68,10 @@ def _parse(text: str, identity: str) -> tuple[AgainShard, ...]:
 
 def rows_again(shard: AgainShard, session: Session) -> Iterator[Row]:
     """The rows of a retried task; ContentError if they are not those that were planned."""
+    return map(row_of, _lines_of(shard, session))
+
+
+def _lines_of(shard: AgainShard, session: Session) -> list[bytes]:
     path = session.store.plan(shard.file)
     try:
         with open(path, "rb") as file:
@@ -77,18 +81,33 @@ def rows_again(shard: AgainShard, session: Session) -> Iterator[Row]:
         raise ContentError(f"{path}: cannot be read: {error.strerror or error}") from error
     if zlib.crc32(data) != shard.check:
         raise ContentError(f"{path}: is not what was planned")
-    for line in data.splitlines():
-        yield row_of(line)
+    return data.splitlines()
 
 
-def line_of(row: Row) -> bytes:
-    """A row as a line of its own."""
-    return json.dumps([row.number, row.url, row.caption, row.sha256, dict(row.extra)]).encode() + b"\n"
+def line_of(row: Row, reason: str = "") -> bytes:
+    """A row as a line of its own, with the reason for which it failed before."""
+    fields = [row.number, row.url, row.caption, row.sha256, dict(row.extra), reason]
+    return json.dumps(fields).encode() + b"\n"
 
 
 def row_of(line: bytes) -> Row:
     """The row of a line."""
-    return Row(*json.loads(line))
+    return Row(*json.loads(line)[:5])
+
+
+def settled_rows(shard: str, dataset: GatherPlan, session: Session) -> dict[int, str]:
+    """The rows that a later retry has taken over from a shard, and the reason that this shard told of each.
+
+    Made anew, the shard must not ask for them once more: then they would be there twice.
+    """
+    shards = again_shards(dataset.name, dataset.identity, session)
+    names = [one.name for one in shards]
+    settled: dict[int, str] = {}
+    for one in shards[names.index(shard) + 1 if shard in names else 0 :]:
+        for line in _lines_of(one, session):
+            number, *_, reason = json.loads(line)
+            settled.setdefault(number, reason)
+    return settled
 
 
 def _path(name: str, session: Session) -> Path:

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from g3m.adapters.crowd import Crowd, Got, Wanted
 from g3m.adapters.curl import HttpOptions
+from g3m.adapters.descriptors import allow_files
 from g3m.adapters.disk import make_folder, remove, write_document
 from g3m.adapters.session import USER_AGENT, Session
 from g3m.adapters.shards import ShardWriter
@@ -35,6 +36,7 @@ from g3m.core.receipt import Found
 from g3m.core.reshard import parse_size
 from g3m.core.samples import Caption, treat_caption
 from g3m.core.shard import ShardSummary
+from g3m.core.treatment import CAPTION_BOUND_BYTES
 from g3m.steps.judge import Judge
 from g3m.steps.ledger import UNUSABLE
 from g3m.steps.outcome import Figures, Outcome, RowTable, names_beside
@@ -44,6 +46,9 @@ from g3m.steps.portion import Portion, carried_path, plan_of, portion
 UNDER_WAY_BYTES = 2**25
 JUDGING_BYTES = 2**24
 """Of bodies that came and are not judged yet; what waits for its turn has a bound of its own."""
+
+FILES_SPARE = 256
+"""Descriptors for everything but requests."""
 
 TICK_S = 0.5
 WAIT_S = 0.2
@@ -149,11 +154,17 @@ class Desk:
         """What to ask for. A row whose caption would be rejected anyway costs no request."""
         has_captions, treatment = bool(self._dataset.gathering.columns.caption), self._dataset.treatment
         for place, row in enumerate(rows):
+            if row.number in self._todo.settled:
+                self._put(place, Outcome(row=row, reason=self._todo.settled[row.number]), b"")
+                continue
             caption = treat_caption(row.caption.strip(), treatment) if has_captions else Caption(b"")
             if caption.reason:
-                self._put(place, Outcome(row=row, reason=caption.reason), b"")
+                # No more of a caption that is too long is wanted than the table shows.
+                short = replace(row, caption=row.caption[:CAPTION_BOUND_BYTES])
+                self._put(place, Outcome(row=short, reason=caption.reason), b"")
                 continue
-            self._open[place] = (row, caption)
+            # What becomes of a caption is its data: it need not be held twice.
+            self._open[place] = (replace(row, caption="") if caption.data else row, caption)
             yield Wanted(place, row.url)
 
     def has_room(self) -> bool:
@@ -197,7 +208,7 @@ class Desk:
         if caption is not None and caption.data:
             outcome.caption = caption.data.decode()
             outcome.found, outcome.fixed = (*outcome.found, *caption.found), (*outcome.fixed, *caption.fixed)
-        self._waiting.put(place, outcome, data)
+        self._waiting.put(place, outcome, data, outcome.text_size)
 
     def write_ready(self) -> None:
         """Write every row whose turn it is."""
@@ -275,7 +286,7 @@ def crowd_for(session: Session, *, is_again: bool) -> Crowd:
     """What fetches the rows of one task."""
     settings = session.settings
     limits = CrowdLimits(
-        requests=settings.requests,
+        requests=_requests(session),
         per_host=max(settings.per_host // session.width, 1),
         total_s=settings.url_timeout_s,
         body_bytes=parse_size(settings.max_url_bytes, "max-url-bytes"),
@@ -286,3 +297,13 @@ def crowd_for(session: Session, *, is_again: bool) -> Crowd:
     return Crowd(
         options, session.ways, session.hosts, limits, pace=session.pace, stopping=session.stop.is_set
     )
+
+
+def _requests(session: Session) -> int:
+    """How many requests a task may have under way: fewer where the system allows few open files.
+
+    A socket counts twice while it is handed to libcurl, and as many connections again are kept.
+    """
+    wanted, tasks = session.settings.requests, max(session.lanes, 1)
+    room = allow_files(3 * wanted * tasks + FILES_SPARE) - FILES_SPARE
+    return max(min(wanted, room // (3 * tasks)), 1)

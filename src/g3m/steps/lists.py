@@ -6,8 +6,10 @@ Local lists get a stamp here, so that a changed one makes another dataset; no ro
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from g3m.adapters.lists import stamp_of
 from g3m.adapters.session import Session
@@ -18,11 +20,20 @@ from g3m.core.lists import PACKED, form_of, is_list
 from g3m.core.members import basename
 from g3m.core.plan import asset_id
 from g3m.core.recipe import SCHEMES, Asset
+from g3m.core.secrets import mask
 from g3m.steps.shelf import fetch_lists
 
 _FOLDER_HINT: Bilingual = (
     "name the files that are meant, or put them into a folder of their own",
     "请直接指定所需文件，或把它们放到单独的目录中",
+)
+
+_SIGNED = re.compile(
+    r"(?:^|[&_-])(?:sig|signature|token|credential|accesskeyid|key|secret|password|auth)=", re.IGNORECASE
+)
+_SIGNED_HINT: Bilingual = (
+    "fetch the list to this machine first, and name the file",
+    "请先把列表下载到本机，再指定该文件",
 )
 
 
@@ -50,6 +61,11 @@ def find_lists(texts: Sequence[str], session: Session) -> tuple[tuple[ListSource
 
 def list_asset(address: str) -> Asset:
     """A list behind an https:// or hub:// address, as something to fetch; NotRecognised if it is no list."""
+    parts = urlsplit(address)
+    if "@" in parts.netloc or _SIGNED.search(parts.query):
+        raise UsageError(
+            f"{mask(address)}: the address holds a secret, and a plan is kept", hint=_SIGNED_HINT
+        )
     name = basename(address.partition("?")[0].rstrip("/"))
     _check_form(name)
     return Asset(name=name, places=(address,))

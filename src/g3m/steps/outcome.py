@@ -70,6 +70,13 @@ class Outcome:
     fixed: tuple[str, ...] = ()
 
     @property
+    def text_size(self) -> int:
+        """About how many bytes its texts take while it waits."""
+        row = self.row
+        kept = sum(len(value) for value in row.extra.values() if isinstance(value, (str, bytes)))
+        return len(row.url) + len(row.caption) + len(self.caption) + kept
+
+    @property
     def message(self) -> str | None:
         """The reason with what is known beside it."""
         if self.reason == GOOD:
@@ -128,7 +135,7 @@ class RowTable:
         for name in self._columns.keep:
             value = _plain(row.extra.get(name))
             fields[kept_name(name)] = value
-            self._kinds[kept_name(name)].add(type(value))
+            self._kinds[kept_name(name)].add(_kind(value))
         if self._columns.sha256:
             fields[EXPECTED] = readable(row.sha256) or None
         fields |= {"reason": outcome.reason, "found": ",".join(outcome.found), "row": row.number}
@@ -186,12 +193,23 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
+class _Long(int):
+    """A whole number that a float cannot hold exactly."""
+
+
+def _kind(value: Any) -> type:
+    """The type of a value; a whole number of more than 64 bits is for a column of text."""
+    if type(value) is int and abs(value) > 2**53:
+        return _Long if -(2**63) <= value < 2**63 else str
+    return type(value)
+
+
 def _column_type(kinds: set[type]) -> str:
     """The type of a column for all the values that were seen in it; text is for everything."""
     seen = kinds - {type(None)}
     if seen == {bool}:
         return "bool_"
-    if seen == {int}:
+    if seen and seen <= {int, _Long}:
         return "int64"
     return "float64" if seen and seen <= {int, float} else "string"
 

@@ -172,7 +172,12 @@ def finish_shard(
     where = session.store.receipt(dataset.name, task.shard)
     placed = {object_name(final, session): made for made, final in files.items()}
     placed[object_name(index, session)] = index
-    text = session.shelf.deliver(placed, object_name(where, session), to_json(receipt))
+    try:
+        text = session.shelf.deliver(placed, object_name(where, session), to_json(receipt))
+    except BaseException:
+        for made in files:  # the next try makes its own, and a worker's disk would fill up
+            remove(made)
+        raise
     counting = shard_receipt(text) or receipt
     if counting != receipt:
         remove(index)  # another machine was first: its own is brought when it is needed

@@ -14,11 +14,12 @@ from typing import Any
 
 from g3m.adapters.disk import remove, write_document
 from g3m.adapters.session import Session
-from g3m.core.errors import ContentError
+from g3m.core.errors import ContentError, TooManyRejected
 from g3m.core.gathering import GatherPlan, Row, shard_name
 from g3m.core.outcomes import may_succeed
+from g3m.core.receipt import ShardReceipt, latest_reasons
 from g3m.steps.again import AgainShard, again_shards, line_of, write_again
-from g3m.steps.arrangement import read_arrangement
+from g3m.steps.arrangement import check_rejected, read_arrangement
 from g3m.steps.outcome import EXPECTED, kept_name, read_table
 from g3m.steps.pack import object_name, read_shard_receipt, shard_path
 
@@ -46,6 +47,25 @@ def plan_again(dataset: GatherPlan, session: Session) -> int:
     return sum(shard.rows for shard in cutter.shards)
 
 
+def is_refused(dataset: GatherPlan, session: Session) -> bool:
+    """Whether all tasks are done, and too much was left out for the dataset to be published."""
+    found = read_arrangement(dataset, session)
+    receipts: list[ShardReceipt] = []
+    for shard in found.shards if found else ():
+        receipt = read_shard_receipt(dataset, shard.name, session)
+        if receipt is None:
+            return False
+        receipts.append(receipt)
+    if not receipts:
+        return False
+    samples = sum(receipt.shard.samples for receipt in receipts)
+    try:
+        check_rejected(dataset, samples, (), session, latest_reasons(receipts))
+    except TooManyRejected:
+        return True
+    return False
+
+
 def _hopeful(shard: str, dataset: GatherPlan, session: Session) -> bool:
     """Whether any row of a shard may succeed, by its receipt."""
     receipt = read_shard_receipt(dataset, shard, session)
@@ -70,7 +90,7 @@ class _Cutter:
             for row in self._table(name):
                 self.session.check_stop()
                 if row["reason"] and may_succeed(row["reason"]):
-                    pending.append((self._line(row), row["reason"]))
+                    pending.append((self._line(row, row["reason"]), row["reason"]))
                 if len(pending) == self.dataset.gathering.task_rows:
                     yield (data := self._cut(pending, offset))
                     offset += len(data)
@@ -81,9 +101,10 @@ class _Cutter:
     def _table(self, shard: str) -> Iterator[Mapping[str, Any]]:
         return read_table(shard_path(self.dataset, shard, self.session), self.session)
 
-    def _line(self, row: Mapping[str, Any]) -> bytes:
+    def _line(self, row: Mapping[str, Any], reason: str) -> bytes:
         extra = {name: row.get(kept_name(name)) for name in self.dataset.gathering.columns.keep}
-        return line_of(Row(row["row"], row["url"], row["caption"] or "", row.get(EXPECTED) or "", extra))
+        failed = Row(row["row"], row["url"], row["caption"] or "", row.get(EXPECTED) or "", extra)
+        return line_of(failed, reason)
 
     def _cut(self, pending: list[tuple[bytes, str]], offset: int) -> bytes:
         data = b"".join(line for line, _ in pending)

@@ -147,9 +147,10 @@ def own_line(context: Context, *more: str) -> str:
 
 
 def _without_secrets(word: str, context: Context) -> str:
-    """A word of the command line without a peer's token and a proxy's login: it may end in a job's log."""
+    """A word of the command line without tokens, logins and signatures: it may end in a job's log."""
     settings = context.session.settings
     for secrets, hidden in ((settings.peer, shown), (settings.proxy, mask)):
         for secret in secrets:
             word = word.replace(secret, hidden(secret))
-    return word
+    # The address of a list may be a signed one.
+    return mask(word) if word.startswith(("http://", "https://")) else word
