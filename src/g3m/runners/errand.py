@@ -76,11 +76,8 @@ class Errand:
 def errand_of(plan: Plan, session: Session) -> Errand:
     """What travels; SettingsError where the run needs a secret that must not."""
     settings = session.settings
-    has_login = any("@" in proxy for proxy in settings.proxy)
-    for name in ("peer", *(["proxy"] if has_login else [])):
-        if getattr(settings, name) and settings.origins.get(name) == "command line":
-            raise SettingsError(f"{name}: may hold a secret, and a run on Ray shows it", hint=_SAY_ELSEWHERE)
-    if has_login and any(isinstance(dataset, GatherPlan) for dataset in plan.datasets):
+    refuse_secrets(settings)
+    if _has_login(settings) and any(isinstance(dataset, GatherPlan) for dataset in plan.datasets):
         raise SettingsError("proxy: has a login, which the workers would need", hint=_LOGIN)
     # Mirrors and peers may have logins in their addresses; only tasks that stay here fetch from them.
     plain = tuple(proxy for proxy in settings.proxy if "@" not in proxy)
@@ -88,6 +85,17 @@ def errand_of(plan: Plan, session: Session) -> Errand:
     root = str(session.store.root.absolute())
     bucket = "" if session.shelf is None else session.shelf.address
     return Errand(plan, settings, root, bucket, secrets.token_hex(8), g3m.__version__)
+
+
+def refuse_secrets(settings: Settings) -> None:
+    """SettingsError if the command line, which Ray keeps, may hold a secret."""
+    for name in ("peer", *(["proxy"] if _has_login(settings) else [])):
+        if getattr(settings, name) and settings.origins.get(name) == "command line":
+            raise SettingsError(f"{name}: may hold a secret, and a run on Ray shows it", hint=_SAY_ELSEWHERE)
+
+
+def _has_login(settings: Settings) -> bool:
+    return any("@" in proxy for proxy in settings.proxy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +117,34 @@ def order_for(task: Task, width: int, plan: Plan, session: Session) -> Order:
 def carry_out(errand: Errand, order: Order, listening: Listening) -> Iterator[Batch]:
     """In a worker: do one task."""
     task, width = order.task, order.width
-    if errand.version != g3m.__version__:
-        words = f"g3m {g3m.__version__} on {socket.gethostname()}, {errand.version} where the run began"
-        yield [UsageError(words, hint=SAME_HINT)]
+    if (other := other_version(errand.version)) is not None:
+        yield [other]
         return
     session = _open(errand)
     if errand.bucket:
         session.store.prepare()
         write_document(carried_path(task, session), order.rows)
     elif not session.store.work.is_dir():
-        yield [UsageError(f"{errand.root} is not there on {socket.gethostname()}", hint=_SHARED)]
+        yield [not_there(errand.root)]
         return
     rates = Timetable.parse(errand.settings.bwlimit).entries
     shares = Timetable(tuple((begin, rate and rate / width) for begin, rate in rates))
     with listening(session.stop):
         own = replace(session, width=width, pace=Pace(shares, time.monotonic))
         yield from batches(outcomes(task, lambda task: run_task(task, errand.plan, own), own))
+
+
+def other_version(version: str) -> UsageError | None:
+    """In a worker: what to say if the run began with another g3m than the one here."""
+    if version == g3m.__version__:
+        return None
+    words = f"g3m {g3m.__version__} on {socket.gethostname()}, {version} where the run began"
+    return UsageError(words, hint=SAME_HINT)
+
+
+def not_there(path: str) -> UsageError:
+    """In a worker: what to say if a folder of the run is missing."""
+    return UsageError(f"{path} is not there on {socket.gethostname()}", hint=_SHARED)
 
 
 _SESSIONS: dict[str, Session] = {}

@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -45,6 +46,8 @@ LOSSES = 3
 
 PATIENCE_S = 60.0
 """How long tasks may take to stop in good order before they are ended."""
+
+KNOCK_S = 10.0
 
 STORE_BYTES = 80_000_000
 """Little more than the least that Ray accepts: nothing but plans and events goes through its store."""
@@ -116,6 +119,7 @@ class _Crew:
         self._begun: set[Any] = set()
         self._lost: Counter[str] = Counter()
         self._end_s = 0.0
+        self._is_begun = False
         self.waiting: deque[Task] = deque()
 
     @property
@@ -128,6 +132,7 @@ class _Crew:
         if self._session.stop.is_set():
             yield from self._stop()
         elif self.waiting:
+            yield from self._note()
             self._hand_out()
         if not self._running:
             return
@@ -136,6 +141,14 @@ class _Crew:
             ready, _ = self._ray.wait([*self._running], num_returns=len(self._running), timeout=0)
         for stream in ready:
             yield from self._take(stream)
+
+    def _note(self) -> Iterator[Outcome]:
+        """Once: whether the first task can begin."""
+        if not self._is_begun:
+            self._is_begun = True
+            task = self.waiting[0]
+            if text := waiting_note(self._ray, self._cpus(task)):
+                yield task, Noted(task=task.id, text=text)
 
     def _hand_out(self) -> None:
         cpus = self._ray.cluster_resources().get("CPU", 0)
@@ -167,9 +180,9 @@ class _Crew:
         except exceptions.TaskCancelledError:
             batch = [Interrupted("stopped")]
         except exceptions.RayTaskError as error:  # not even a report: the worker cannot do what it is asked
-            batch = [G3MError(f"{task.id}: a worker failed: {_words(error)}", hint=SAME_HINT)]
+            batch = [G3MError(f"{task.id}: a worker failed: {in_one_line(error)}", hint=SAME_HINT)]
         except exceptions.RayError as error:
-            batch = self._missed(task, _words(error))
+            batch = self._missed(task, in_one_line(error))
         self._begun.add(stream)
         if is_over:
             del self._running[stream]
@@ -274,12 +287,13 @@ def connected(address: str) -> Iterator[Any]:
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
         options |= {"_node_ip_address": "127.0.0.1"}
+    _knock(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
     except (OSError, RuntimeError, ValueError) as error:
         ray.shutdown()
-        raise Unreachable(f"{address}: no Ray cluster can be reached: {_words(error)}") from error
+        raise Unreachable(f"{address}: no Ray cluster can be reached: {in_one_line(error)}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's own would not let the run stop in good order
@@ -287,6 +301,24 @@ def connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Unreachable if nobody listens at a HOST:PORT: Ray itself would try for a minute before it says so."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+        except (OSError, OverflowError) as error:
+            raise Unreachable(f"{address}: no Ray cluster can be reached: {error}") from error
+
+
+def waiting_note(ray: Any, cores: float) -> str:
+    """What to say if no node of the cluster has as many cores as a task needs; or an empty text."""
+    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if most >= cores:
+        return ""
+    return f"no node of the cluster has {cores:g} cores for a task, the most is {most:g}: waiting for one"
 
 
 def load_ray() -> Any:
@@ -302,6 +334,6 @@ def load_ray() -> Any:
     return ray
 
 
-def _words(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     """What Ray says, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

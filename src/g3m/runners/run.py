@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session, open_session
@@ -18,12 +17,12 @@ from g3m.core.receipt import Manifest
 from g3m.core.settings import Layer, Settings, from_variables, merge
 from g3m.core.treatment import CLASSES, options_for
 from g3m.runners.base import Summary
-from g3m.runners.choose import runner_for
+from g3m.runners.choose import runner_for, walking
 from g3m.runners.local import jobs_of
 from g3m.runners.part import drive_shared
 from g3m.steps.borrow import borrow
 from g3m.steps.check import broken, check, forget, manifests, unreadable
-from g3m.steps.examine import Depth, Judge, judging
+from g3m.steps.examine import Depth, judging
 from g3m.steps.ledger import Finding, Ledger
 from g3m.steps.ready import FORM
 from g3m.steps.resolve import check_treatment, resolve
@@ -213,11 +212,11 @@ def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink
         if not datasets:
             ledger.add(unreadable(session))
         emit(RunStarted(datasets=tuple(named), tasks=len(found), total_bytes=0))
-        with judging(depth, jobs_of(session)) as judge:
+        with judging(depth, jobs_of(session)) as judge, walking(depth, session) as walk:
+            own = None if depth == "digests" else judge
             for folder, body in found.items():
-                for event in _verify_one(
-                    folder, body, session, None if depth == "digests" else judge, ledger
-                ):
+                events = check(folder, body, session, judge=own, ledger=ledger, walk=walk)
+                for event in _verify_one(body, events, ledger):
                     emit(event)
         is_whole = True
     finally:
@@ -236,12 +235,10 @@ def _verify_once(datasets: Sequence[str], session: Session, sinks: Sequence[Sink
     )
 
 
-def _verify_one(
-    folder: Path, body: Manifest, session: Session, judge: Judge | None, ledger: Ledger
-) -> Iterator[Event]:
+def _verify_one(body: Manifest, events: Iterator[Event], ledger: Ledger) -> Iterator[Event]:
     task, before = f"{VERIFICATION}{body.dataset}", len(ledger.differences)
     yield TaskStarted(task=task, kind="verify", dataset=body.dataset, total_bytes=body.size_bytes)
-    yield from check(folder, body, session, judge=judge, ledger=ledger)
+    yield from events
     for finding in ledger.differences[before : before + NOTED_LIMIT]:
         words = f"{finding.shard}: {finding.problem} {finding.key} {finding.detail}"
         yield Noted(task=task, text=" ".join(words.split()))

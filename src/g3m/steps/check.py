@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +20,15 @@ from g3m.core.digest import Hasher
 from g3m.core.errors import UnknownDataset
 from g3m.core.events import Event, Progressed
 from g3m.core.receipt import Manifest, asset_receipt, manifest
-from g3m.core.shard import ShardSummary
-from g3m.steps.examine import Examined, Examiner, Judge, open_index
+from g3m.steps.examine import Examined, Examiner, Judge, Piece, open_index, pieces
 from g3m.steps.ledger import DAMAGE, UNUSABLE, Finding, Ledger
 from g3m.steps.publish import COMPANIONS, FINDINGS, INDEX, MANIFEST, companions
+from g3m.steps.twins import Twins
 
 _READ_BYTES = 2**20
+
+Walk = Callable[[Path, Manifest], Iterator[Event | Examined]]
+"""Goes through the shards of a dataset: events, and what was found in each, in the order of the shards."""
 
 
 def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
@@ -67,35 +70,71 @@ def _dataset_at(folder: Path, session: Session) -> str:
 
 
 def check(
-    folder: Path, body: Manifest, session: Session, *, judge: Judge | None, ledger: Ledger
+    folder: Path,
+    body: Manifest,
+    session: Session,
+    *,
+    judge: Judge | None,
+    ledger: Ledger,
+    walk: Walk | None = None,
 ) -> Iterator[Event]:
     """Compare one dataset with its manifest; fills the ledger, yields progress in bytes.
 
-    `judge` looks at the pictures; without one, shards are hashed and that is all.
+    `judge` looks at the pictures; without one, shards are hashed and that is all. A `walk` goes through the
+    shards in place of this thread, and has a judge of its own.
     """
-    before, task = 0, f"verify/{body.dataset}"
-    examiner = Examiner(folder, body, judge, session) if judge is not None else None
-    known = _known(folder, body)
-    for number, shard in enumerate(body.shards):
-        found = Examined()
-        with ExitStack() as stack:
-            passage = _Passage(folder / shard.name, shard, body.dataset, session, stack)
-            for done in passage.go(examiner, number, found):
-                yield Progressed(task=task, done_bytes=before + done, total_bytes=body.size_bytes)
-        # Of a shard that is another one than was published, no index can be right.
-        own = (finding for finding in found.damage if not (passage.damage and finding.shard == INDEX))
-        ledger.add([*passage.damage, *own])
-        ledger.add(found.classes, known=known)
-        before += shard.size_bytes
-    if examiner is not None:
-        ledger.add(examiner.duplicates())
-        ledger.looked[body.dataset], ledger.decoded[body.dataset] = examiner.looked, examiner.decodable
+    known, twins = _known(folder, body), Twins()
+    for item in _walk_here(folder, body, session, judge) if walk is None else walk(folder, body):
+        if isinstance(item, Event):
+            yield item
+            continue
+        ledger.add(item.damage)
+        ledger.add(item.classes, known=known)
+        twins.take(item.twins)
+        if item.is_looked:
+            ledger.looked[body.dataset] = ledger.looked.get(body.dataset, 0) + item.looked
+            ledger.decoded[body.dataset] = ledger.decoded.get(body.dataset, 0) + item.decodable
+    ledger.add(_duplicates(twins, folder, body, session))
     ledger.add(_check_companions(folder, body))
     names = {shard.name for shard in body.shards}
     there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.tar")))
     ledger.add(
         Finding(body.dataset, name, "extra", "not in the manifest") for name in there if name not in names
     )
+
+
+def _walk_here(
+    folder: Path, body: Manifest, session: Session, judge: Judge | None
+) -> Iterator[Event | Examined]:
+    before, task = 0, f"verify/{body.dataset}"
+    examiner = None if judge is None else Examiner(folder, body.samples, judge, session.check_stop)
+    for piece in pieces(folder, body):
+        found = Examined(is_looked=examiner is not None)
+        for done in go_through(piece, examiner, session.check_stop, found):
+            yield Progressed(task=task, done_bytes=before + done, total_bytes=body.size_bytes)
+        yield found
+        before += piece.shard.size_bytes
+
+
+def go_through(
+    piece: Piece, examiner: Examiner | None, check_stop: Callable[[], None], found: Examined
+) -> Iterator[int]:
+    """Hash one shard, and examine it if there is an examiner; yields how many of its bytes are done."""
+    with ExitStack() as stack:
+        passage = _Passage(piece, check_stop, stack)
+        yield from passage.go(examiner, found)
+    # Of a shard that is another one than was published, no index can be right.
+    own = (finding for finding in found.damage if not (passage.damage and finding.shard == INDEX))
+    found.damage = [*passage.damage, *own]
+
+
+def _duplicates(twins: Twins, folder: Path, body: Manifest, session: Session) -> Iterator[Finding]:
+    """A finding for each picture that an earlier sample has, too, byte for byte."""
+    names = [shard.name for shard in body.shards]
+    for place, key, first, first_key in twins.pairs([folder / name for name in names]):
+        session.check_stop()
+        words = f"the same as {first_key} in {names[first[0]]}"
+        yield Finding(body.dataset, names[place[0]], "duplicate_image", words, key)
 
 
 def _known(folder: Path, body: Manifest) -> frozenset[tuple[str, str]]:
@@ -130,15 +169,13 @@ def _check_companions(folder: Path, body: Manifest) -> Iterator[Finding]:
 class _Passage:
     """One way through a shard: its bytes are hashed, and its samples examined where that is asked."""
 
-    def __init__(
-        self, path: Path, shard: ShardSummary, dataset: str, session: Session, stack: ExitStack
-    ) -> None:
+    def __init__(self, piece: Piece, check_stop: Callable[[], None], stack: ExitStack) -> None:
         self.damage: list[Finding] = []
-        self._shard, self._dataset, self._session = shard, dataset, session
+        self._piece, self._shard, self._check_stop = piece, piece.shard, check_stop
         self._hasher = Hasher()
         self._file: BinaryIO | None = None
         try:
-            file = open(path, "rb", buffering=0)  # noqa: SIM115  # the stack closes it
+            file = open(piece.folder / piece.shard.name, "rb", buffering=0)  # noqa: SIM115  # the stack closes it
             self._file = stack.enter_context(file)
             size_bytes = os.fstat(self._file.fileno()).st_size
         except FileNotFoundError:
@@ -146,17 +183,17 @@ class _Passage:
         except OSError as error:
             self._found("missing", f"cannot be read: {error.strerror}")
         else:
-            if size_bytes != shard.size_bytes:
-                self._found("size", f"{size_bytes} bytes, not {shard.size_bytes}")
+            if size_bytes != self._shard.size_bytes:
+                self._found("size", f"{size_bytes} bytes, not {self._shard.size_bytes}")
 
-    def go(self, examiner: Examiner | None, number: int, found: Examined) -> Iterator[int]:
+    def go(self, examiner: Examiner | None, found: Examined) -> Iterator[int]:
         """Yields how many bytes are done."""
         if self._file is None:
             return
         is_sized = not self.damage
         if examiner is not None:
             told = 0
-            for done in examiner.shard(number, self._hash if is_sized else lambda _: None, found):
+            for done in examiner.shard(self._piece, self._hash if is_sized else lambda _: None, found):
                 if done - told >= _READ_BYTES:
                     yield done
                     told = done
@@ -172,7 +209,7 @@ class _Passage:
         """Hash up to there, at least; whether there was something to hash."""
         started = self._hasher.size_bytes
         while self._file is not None and self._hasher.size_bytes < end and not self.damage:
-            self._session.check_stop()
+            self._check_stop()
             try:
                 data = self._file.read(_READ_BYTES)
             except OSError as error:
@@ -184,7 +221,7 @@ class _Passage:
         return self._hasher.size_bytes > started
 
     def _found(self, problem: str, detail: str = "") -> None:
-        self.damage.append(Finding(self._dataset, self._shard.name, problem, detail))
+        self.damage.append(Finding(self._piece.dataset, self._shard.name, problem, detail))
 
 
 def broken(findings: list[Finding]) -> set[tuple[str, str]]:

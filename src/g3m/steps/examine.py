@@ -16,13 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 from g3m.adapters.guard import Guard
 from g3m.adapters.members import MemberReader
-from g3m.adapters.session import Session
 from g3m.adapters.tar import list_tar
 from g3m.core.errors import BadArchive, StorageError
 from g3m.core.index import IMAGES, Index
@@ -52,12 +50,39 @@ class _Sample:
     """Classes of its caption."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One shard of a dataset, and where it stands among the others."""
+
+    folder: Path
+    dataset: str
+    shard: ShardSummary
+    number: int
+    before: int
+    """Samples in the shards before it."""
+    samples: int
+    """Samples of the whole dataset."""
+
+
+def pieces(folder: Path, body: Manifest) -> Iterator[Piece]:
+    """The shards of a dataset in their order."""
+    before = 0
+    for number, shard in enumerate(body.shards):
+        yield Piece(folder, body.dataset, shard, number, before, body.samples)
+        before += shard.samples
+
+
 @dataclass(slots=True)
 class Examined:
     """What was found in one shard: damage, and classes in the order of its samples."""
 
+    is_looked: bool
+    """Whether its samples were examined, and not its digest alone."""
     damage: list[Finding] = field(default_factory=list)
     classes: list[Finding] = field(default_factory=list)
+    looked: int = 0
+    decodable: int = 0
+    twins: Twins = field(default_factory=Twins)
 
 
 Pictures = Iterable[tuple[_Sample, bytes]]
@@ -110,101 +135,89 @@ def _in_parallel(guard: Guard, pool: ThreadPoolExecutor, ahead: int, pictures: P
 
 
 class Examiner:
-    """Goes through the shards of one dataset in their order."""
+    """Goes through shards of one dataset, each by itself; `samples` are those of the whole."""
 
-    def __init__(self, folder: Path, body: Manifest, judge: Judge, session: Session) -> None:
-        self.looked = self.decodable = 0
-        self._folder, self._body, self._judge, self._session = folder, body, judge, session
-        self._twins = Twins()
+    def __init__(self, folder: Path, samples: int, judge: Judge, check_stop: Callable[[], None]) -> None:
+        self._judge, self._check_stop = judge, check_stop
         self._index: Index | None = None
         with suppress(OSError, ValueError):  # what is wrong with it is told elsewhere
             index = open_index(folder / INDEX)
-            self._index = index if len(index) == body.samples else None
-        self._before = (0, *accumulate(shard.samples for shard in body.shards))
+            self._index = index if len(index) == samples else None
         # isal has zlib's interface and is several times as fast.
         self._crc32: Callable[[bytes], int] = zlib.crc32
         with suppress(ImportError):
             self._crc32 = importlib.import_module("isal.isal_zlib").crc32
 
-    def shard(self, number: int, reach: Callable[[int], Any], found: Examined) -> Iterator[int]:
+    def shard(self, piece: Piece, reach: Callable[[int], Any], found: Examined) -> Iterator[int]:
         """Examine a shard; yields how far it came. `reach` is told which bytes are wanted before they are."""
-        shard = self._body.shards[number]
         places: list[tuple[str, Member]] = []
         try:
             with (
-                MemberReader(self._folder / shard.name) as reader,
-                closing(self._pictures(number, reader, reach, found)) as pictures,
+                MemberReader(piece.folder / piece.shard.name) as reader,
+                closing(self._pictures(piece, reader, reach, found)) as pictures,
                 closing(self._judge(pictures)) as verdicts,
             ):
                 for sample, verdict in verdicts:
-                    self._session.check_stop()
-                    self._take(shard, sample, verdict, found)
+                    self._check_stop()
+                    _take(piece, sample, verdict, found)
                     if sample.image is not None:
                         places.append((sample.key, sample.image))
                     yield sample.end
         except BadArchive as error:
-            found.damage.append(self._finding(shard, "structure", error.message))
+            found.damage.append(_finding(piece, "structure", error.message))
         except StorageError as error:
-            found.damage.append(self._finding(shard, "missing", error.message))
+            found.damage.append(_finding(piece, "missing", error.message))
         else:
-            if len(places) != shard.samples:
-                words = f"{len(places)} images, not {shard.samples}"
-                found.damage.append(self._finding(shard, "structure", words))
+            if len(places) != piece.shard.samples:
+                words = f"{len(places)} images, not {piece.shard.samples}"
+                found.damage.append(_finding(piece, "structure", words))
             elif not found.damage:
-                found.damage += self._compare_index(number, places)
-
-    def _take(self, shard: ShardSummary, sample: _Sample, verdict: Verdict, found: Examined) -> None:
-        self.looked += 1
-        self.decodable += not set(UNUSABLE).intersection(verdict.classes)
-        for name in (*verdict.classes, *sample.caption):
-            detail = verdict.detail if name in (*DECODED, "bomb") else ""
-            found.classes.append(self._finding(shard, name, detail, sample.key))
-
-    def duplicates(self) -> Iterator[Finding]:
-        """A finding for each picture that an earlier sample has, too, byte for byte."""
-        paths = [self._folder / shard.name for shard in self._body.shards]
-        for place, key, first, first_key in self._twins.pairs(paths):
-            self._session.check_stop()
-            shard = self._body.shards[place[0]]
-            words = f"the same as {first_key} in {self._body.shards[first[0]].name}"
-            yield self._finding(shard, "duplicate_image", words, key)
-
-    def _finding(self, shard: ShardSummary, problem: str, detail: str, key: str = "") -> Finding:
-        return Finding(self._body.dataset, shard.name, problem, detail, key)
+                found.damage += self._compare_index(piece, places)
 
     def _pictures(
-        self, number: int, reader: MemberReader, reach: Callable[[int], Any], found: Examined
+        self, piece: Piece, reader: MemberReader, reach: Callable[[int], Any], found: Examined
     ) -> Generator[tuple[_Sample, bytes], None, None]:
         """The samples of a shard with their pictures."""
-        shard = self._body.shards[number]
-        for sample in _samples(list_tar(self._folder / shard.name), partial(self._refuse, shard, found)):
+        for sample in _samples(list_tar(piece.folder / piece.shard.name), partial(_refuse, piece, found)):
             if sample.image is None:  # a mask, a note: no sample, and no loss
                 continue
-            self._session.check_stop()
+            self._check_stop()
             reach(sample.end)
             data = reader.read(sample.image)
             text = b"" if sample.text is None else reader.read(sample.text)
             sample.caption = tuple(_caption_classes(text))
-            self._twins.add(self._crc32(data), len(data), (number, sample.image.offset))
+            found.twins.add(self._crc32(data), len(data), (piece.number, sample.image.offset))
             yield sample, data
 
-    def _refuse(self, shard: ShardSummary, found: Examined, item: Refusal) -> None:
-        found.damage.append(self._finding(shard, "structure", f"{item.name}: {item.reason}"))
-
-    def _compare_index(self, number: int, places: Sequence[tuple[str, Member]]) -> Iterator[Finding]:
+    def _compare_index(self, piece: Piece, places: Sequence[tuple[str, Member]]) -> Iterator[Finding]:
         """The index must name for each picture the place where it lies."""
         if self._index is None:
             return
-        shard = self._body.shards[number]
-        for place, (key, image) in enumerate(places, self._before[number]):
+        for place, (key, image) in enumerate(places, piece.before):
             name, entry = self._index[place]
             named = {field.extension: field for field in entry.fields}
             field = next((named[name] for name in IMAGES if name in named), None)
             stated = None if field is None else (field.offset, field.size_bytes)
-            if name != shard.name or stated != (image.offset, image.size_bytes):
-                words = f"does not agree with {shard.name} from sample {key} on"
-                yield Finding(self._body.dataset, INDEX, "structure", words)
+            if name != piece.shard.name or stated != (image.offset, image.size_bytes):
+                words = f"does not agree with {piece.shard.name} from sample {key} on"
+                yield Finding(piece.dataset, INDEX, "structure", words)
                 return
+
+
+def _take(piece: Piece, sample: _Sample, verdict: Verdict, found: Examined) -> None:
+    found.looked += 1
+    found.decodable += not set(UNUSABLE).intersection(verdict.classes)
+    for name in (*verdict.classes, *sample.caption):
+        detail = verdict.detail if name in (*DECODED, "bomb") else ""
+        found.classes.append(_finding(piece, name, detail, sample.key))
+
+
+def _refuse(piece: Piece, found: Examined, item: Refusal) -> None:
+    found.damage.append(_finding(piece, "structure", f"{item.name}: {item.reason}"))
+
+
+def _finding(piece: Piece, problem: str, detail: str, key: str = "") -> Finding:
+    return Finding(piece.dataset, piece.shard.name, problem, detail, key)
 
 
 def _samples(items: Iterable[Member | Refusal], refuse: Callable[[Refusal], None]) -> Iterator[_Sample]:

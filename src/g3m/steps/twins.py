@@ -48,6 +48,12 @@ class Twins:
         self._shards.append(shard)
         self._blocks.append(offset // BLOCK_BYTES)
 
+    def take(self, others: Twins) -> None:
+        """The pictures of another shard, behind those that are here."""
+        self._marks.extend(others._marks)
+        self._shards.extend(others._shards)
+        self._blocks.extend(others._blocks)
+
     def candidates(self) -> Iterator[tuple[Place, Place, int]]:
         """A picture with the first one before it that has the same checksum and size, and the size."""
         passes = len(self) // AT_A_TIME + 1

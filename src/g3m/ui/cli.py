@@ -311,6 +311,7 @@ def show_dataset(context: Context, name: str, body: Manifest) -> None:
 @quiet_flag
 @setting_flags("root", "source", "parity", "jobs", "offline", "lang")
 @setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
+@setting_flags("runner", "address")
 def verify(
     names: tuple[str, ...], structure: bool, deep: bool, repair: bool, json: bool, quiet: bool, **flags: Any
 ) -> None:
