@@ -31,7 +31,7 @@ check: $(VENV)/checked
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
-bench: $(VENV)/tested .cache/bench/installed
+bench: $(VENV)/tested .cache/bench/installed .cache/bench-gather/installed
 	$(BIN)/python bench/pack.py
 	$(BIN)/python bench/verify.py
 	$(BIN)/python bench/resize.py
@@ -41,6 +41,9 @@ bench: $(VENV)/tested .cache/bench/installed
 	$(BIN)/python bench/index.py
 	$(BIN)/python bench/decode.py
 	$(BIN)/python bench/load.py
+	$(BIN)/python bench/lists.py
+	$(BIN)/python bench/gather.py --tune
+	$(BIN)/python -m bench.cluster
 
 # By hand, because what it compares with takes 3.5 GB: $(BIN)/python bench/neighbours.py
 
@@ -48,6 +51,12 @@ bench: $(VENV)/tested .cache/bench/installed
 .cache/bench/installed: bench/peers.txt $(VENV)/created
 	$(PYTHON) -m venv .cache/bench
 	.cache/bench/bin/python -m pip --disable-pip-version-check install --quiet --requirement bench/peers.txt
+	touch $@
+
+# What bench/gather.py compares with, apart from all others because of its many packages.
+.cache/bench-gather/installed: bench/gather_peers.txt $(VENV)/created
+	$(PYTHON) -m venv .cache/bench-gather
+	.cache/bench-gather/bin/python -m pip --disable-pip-version-check install --quiet --requirement bench/gather_peers.txt
 	touch $@
 
 $(VENV)/created:
