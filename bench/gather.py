@@ -1,14 +1,16 @@
 """Gathering pictures from a list of URLs beside img2dataset, on loopback.
 
     python bench/gather.py [--pictures 5000] [--case keep resize keep-tls resize-tls faults]
-                           [--times 3] [--photos DIR] [--peer PYTHON] [--folder DIR]
+                           [--times 3] [--photos DIR] [--peer PYTHON | --alone] [--folder DIR]
 
     keep          the bytes as they come; img2dataset once with --disable_all_reencoding (it looks at nothing
                   then) and once with --skip_reencode (it decodes all)
     resize        the shorter side made 512 pixels where it is more, JPEG of quality 95
     keep-tls, resize-tls   the same over TLS, with the usual bundle of authorities
     faults        5 % missing, 2 % that never answer, 1 % cut, 1 % pages, 3 % redirects, and a host that lets
-                  ten a second through, in a list repeated --rounds times; beside the list without them
+                  ten a second through, in a list repeated --rounds times; beside the list without them. Good
+                  rows are spread over forty hosts; hosts that never answer are many, one for four rows on an
+                  average: a few have many rows, most have one or two, far apart
 
 The list is a Parquet file. Both programs are started as their users start them, and start-up is counted.
 With --tune img2dataset is run once before the turns with several numbers of processes and threads, and the
@@ -44,6 +46,7 @@ from resize import collages, numbers, photographs, psnr_db, ssim
 
 TUNING = ((1, 64), (2, 16), (2, 64), (2, 128))
 COMPARED = 120
+ROWS_TO_A_SILENT_HOST = 200
 VERSIONS = """
 from importlib.metadata import version
 print(*(f"{n} {version(n)}" for n in ("img2dataset", "opencv-python-headless", "albumentations")))
@@ -99,21 +102,29 @@ def good_urls(base: str, count: int, rounds: int = 1) -> list[str]:
     return [f"{base}/good/{n:06d}.jpg?round={r}" for r in range(rounds) for n in range(count)]
 
 
+def spread_urls(found: Hosts, count: int, rounds: int) -> list[str]:
+    """The same over many hosts, as lists are."""
+    urls = good_urls("", count, rounds)
+    return [f"{found.good[number % len(found.good)]}{url}" for number, url in enumerate(urls)]
+
+
 def bad_urls(found: Hosts, count: int, rounds: int) -> list[str]:
     """The same list with the faults that the head of this file names, spread evenly."""
-    urls = good_urls(found.plain, count, rounds)
+    urls, chosen = spread_urls(found, count, rounds), random.Random(2)
     for number, url in enumerate(urls):
-        name, place = url.rpartition("/")[2], number * 37 % 100
+        host, _, name = url.replace("/good/", " ").partition(" ")
+        place = number * 37 % 100
         if place < 5:
-            urls[number] = f"{found.plain}/gone/{name}"
+            urls[number] = f"{host}/gone/{name}"
         elif place < 7:
-            urls[number] = f"{found.bad}/hang/{name}"
+            silent = found.silent[int(len(found.silent) * chosen.random() ** 2)]
+            urls[number] = f"{silent}/hang/{name}"
         elif place < 8:
-            urls[number] = f"{found.bad}/cut/{name.partition('?')[0]}"
+            urls[number] = f"{chosen.choice(found.cut)}/cut/{name.partition('?')[0]}"
         elif place < 9:
-            urls[number] = f"{found.plain}/page/{name}"
+            urls[number] = f"{host}/page/{name}"
         elif place < 12:
-            urls[number] = f"{found.plain}/moved/{name}"
+            urls[number] = f"{host}/moved/{name}"
         elif place < 13 and number % 10 == 3:
             urls[number] = f"{found.strict}/good/{name}"
     return urls
@@ -239,6 +250,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--peer", default=".cache/bench-gather/bin/python")
+    parser.add_argument("--alone", action="store_true", help="without img2dataset")
     options = parser.parse_args()
     options.peer = str(Path(options.peer).absolute())
     with tempfile.TemporaryDirectory() as temporary:
@@ -247,10 +259,12 @@ def main() -> None:
         draw(served, options.pictures, options.photos)
         sizes = [path.stat().st_size for path in served.glob("*.jpg")]
         print(describe(folder))
-        told = subprocess.run([options.peer, "-c", VERSIONS], capture_output=True, text=True, check=False)
-        print(f"peers: {told.stdout.strip() or told.stderr.strip()[-200:]}")
+        if not options.alone:
+            told = subprocess.run([options.peer, "-c", VERSIONS], capture_output=True, text=True, check=False)
+            print(f"peers: {told.stdout.strip() or told.stderr.strip()[-200:]}")
         print(f"{len(sizes)} pictures, mean {sum(sizes) / len(sizes) / 1000:.0f} kB")
-        with hosts(served, folder / "web") as found:
+        silent = max(options.pictures * options.rounds // ROWS_TO_A_SILENT_HOST, 1)
+        with hosts(served, folder / "web", silent) as found:
             for case in options.case:
                 if case == "faults":
                     faults(found, folder, options)
@@ -265,12 +279,13 @@ def plain(case: str, found: Hosts, folder: Path, options: argparse.Namespace) ->
     listed, work = folder / "list.parquet", folder / "work"
     write_list(listed, good_urls(found.tls if tls else found.plain, count))
     kind = case.partition("-")[0]
-    best = tune(kind, listed, work, options, found.bundle) if options.tune else (2, 16)
+    best = tune(kind, listed, work, options, found.bundle) if options.tune and not options.alone else (2, 16)
     commands = {"g3m": g3m(kind, listed, work / "out", options)}
     words = f"img2dataset {best[0]} x {best[1]}"
-    commands[words] = img2dataset(kind, listed, work / "out", options, best)
-    if kind == "keep":
-        commands[f"{words}, all decoded"] = img2dataset("checked", listed, work / "out", options, best)
+    if not options.alone:
+        commands[words] = img2dataset(kind, listed, work / "out", options, best)
+        if kind == "keep":
+            commands[f"{words}, all decoded"] = img2dataset("checked", listed, work / "out", options, best)
     served = folder / "served" if kind == "resize" else None
     contest(f"{case}: {count} pictures", commands, Arena(count, options.times, work, found.bundle), served)
 
@@ -279,15 +294,17 @@ def faults(found: Hosts, folder: Path, options: argparse.Namespace) -> None:
     """The same list with and without faults."""
     clean, bad, work = folder / "clean.parquet", folder / "bad.parquet", folder / "work"
     urls = bad_urls(found, options.pictures, options.rounds)
-    write_list(clean, good_urls(found.plain, options.pictures, options.rounds))
+    write_list(clean, spread_urls(found, options.pictures, options.rounds))
     write_list(bad, urls)
     commands = {}
     for name, listed in (("without faults", clean), ("with faults", bad)):
         commands[f"g3m, {name}"] = g3m("keep", listed, work / "out", options)
-        commands[f"img2dataset 2 x 64, {name}"] = img2dataset("keep", listed, work / "out", options, (2, 64))
+        if not options.alone:
+            words = f"img2dataset 2 x 64, {name}"
+            commands[words] = img2dataset("keep", listed, work / "out", options, (2, 64))
     arena = Arena(len(urls), options.times, work, found.bundle)
     rows = contest(f"faults: {len(urls)} rows", commands, arena)
-    for name in ("g3m", "img2dataset 2 x 64"):
+    for name in ("g3m",) if options.alone else ("g3m", "img2dataset 2 x 64"):
         before, after = rows[f"{name}, without faults"], rows[f"{name}, with faults"]
         rate = middle([r.wall_s for r in before.runs]) / middle([r.wall_s for r in after.runs])
         accounted = sum(after.outcomes.values())

@@ -1,9 +1,14 @@
 """What stands behind the URLs of bench/gather.py: nginx for what is well, a small server for what is not.
 
-    python bench/gather_web.py PORT FOLDER     /hang/NAME and /cut/NAME on 127.0.0.1; bench/gather.py runs it
+    python bench/gather_web.py PORT FOLDER SILENT     the hosts of the second kind; bench/gather.py runs it
 
 nginx answers /good/NAME, /moved/NAME (a redirect to it), /page/NAME (HTML with status 200), and 404 to the
-rest, also over TLS; on a port of its own it lets ten requests a second through and answers 429 to the others.
+rest, on 127.0.0.1 also over TLS, and on the forty addresses of GOOD; on an address of its own it lets ten
+requests a second through and answers 429 to the others.
+
+What is wrong with hosts is wrong with hosts of their own, as it is in lists: SILENT addresses take
+connections and say nothing, every second of them but for a 404 to /robots.txt; a few more end their answers
+in the middle. No other row of a list leads to them.
 """
 
 from __future__ import annotations
@@ -23,6 +28,10 @@ from pathlib import Path
 import certifi
 from web import _free_port, _make_certificate, _wait_for
 
+GOOD = tuple(f"127.0.1.{number}" for number in range(1, 41))
+STRICT = "127.0.2.1"
+CUT = tuple(f"127.0.3.{number}" for number in range(1, 6))
+
 CONFIG = """
 {user}worker_processes 2;
 pid {folder}/nginx.pid;
@@ -40,12 +49,13 @@ http {{
   limit_req_zone $server_port zone=strict:1m rate=10r/s;
   limit_req_status 429;
   server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl;
+    {more}
     ssl_certificate {folder}/certificate.pem; ssl_certificate_key {folder}/key.pem;
     location /good/ {{ alias {served}/; }}
     location /moved/ {{ rewrite ^/moved/(.*)$ /good/$1 redirect; }}
     location /page/ {{ default_type text/html; return 200 "<html><body>not here any more</body></html>"; }}
   }}
-  server {{ listen 127.0.0.1:{strict};
+  server {{ listen {STRICT}:{plain};
     location = /robots.txt {{ return 404; }}
     location /good/ {{ limit_req zone=strict burst=5 nodelay; alias {served}/; }}
   }}
@@ -53,25 +63,33 @@ http {{
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hosts:
     """Where things are served; `bundle` holds the usual authorities and the one of these servers."""
 
     plain: str
     tls: str
+    good: tuple[str, ...]
     strict: str
-    bad: str
+    cut: tuple[str, ...]
+    silent: tuple[str, ...]
     bundle: Path
 
 
+def silent_addresses(count: int) -> list[str]:
+    """So many addresses, on each of which a host says nothing."""
+    return [f"127.1.{number // 250}.{number % 250 + 1}" for number in range(count)]
+
+
 @contextmanager
-def hosts(served: Path, folder: Path) -> Iterator[Hosts]:
-    """Run both servers; `folder` takes their configuration and key."""
+def hosts(served: Path, folder: Path, silent: int = 1) -> Iterator[Hosts]:
+    """Run both servers, the second with so many silent hosts; `folder` takes their configuration and key."""
     folder.mkdir(parents=True, exist_ok=True)
     _make_certificate(folder)
-    plain, tls, strict, bad = (_free_port() for _ in range(4))
+    plain, tls, bad = (_free_port() for _ in range(3))
     user = "user root;\n" if os.geteuid() == 0 else ""
-    ports = {"plain": plain, "tls": tls, "strict": strict}
+    more = " ".join(f"listen {address}:{plain};" for address in GOOD)
+    ports = {"plain": plain, "tls": tls, "more": more, "STRICT": STRICT}
     text = CONFIG.format(user=user, folder=folder, served=served, **ports)
     (folder / "nginx.conf").write_text(text, encoding="utf-8")
     # Whoever reads the usual authorities for each request is to pay for that here, too.
@@ -80,17 +98,19 @@ def hosts(served: Path, folder: Path) -> Iterator[Hosts]:
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     processes = [
         subprocess.Popen([program, "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL),
-        subprocess.Popen([sys.executable, __file__, str(bad), str(served)]),
+        subprocess.Popen([sys.executable, __file__, str(bad), str(served), str(silent)]),
     ]
     try:
         for port in (plain, bad):
             _wait_for(port)
         yield Hosts(
-            f"http://127.0.0.1:{plain}",
-            f"https://127.0.0.1:{tls}",
-            f"http://127.0.0.1:{strict}",
-            f"http://127.0.0.1:{bad}",
-            bundle,
+            plain=f"http://127.0.0.1:{plain}",
+            tls=f"https://127.0.0.1:{tls}",
+            good=tuple(f"http://{address}:{plain}" for address in GOOD),
+            strict=f"http://{STRICT}:{plain}",
+            cut=tuple(f"http://{address}:{bad}" for address in CUT),
+            silent=tuple(f"http://{address}:{bad}" for address in silent_addresses(silent)),
+            bundle=bundle,
         )
     finally:
         for process in processes:
@@ -99,12 +119,14 @@ def hosts(served: Path, folder: Path) -> Iterator[Hosts]:
             process.wait()
 
 
-async def _serve(port: int, served: Path) -> None:
+async def _serve(port: int, served: Path, silent: list[str]) -> None:
+    saying_nothing = frozenset(silent[::2])
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             line = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
             kind, _, name = line.strip("/").partition("/")
-            if kind == "hang":
+            if kind == "hang" or writer.get_extra_info("sockname")[0] in saying_nothing:
                 await reader.read()  # until the other side gives up
             elif kind == "cut":
                 data = (served / name).read_bytes()
@@ -116,10 +138,11 @@ async def _serve(port: int, served: Path) -> None:
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=1024)
+    addresses = ["127.0.0.1", *CUT, *silent]
+    server = await asyncio.start_server(answer, addresses, port, backlog=128)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2]), silent_addresses(int(sys.argv[3]))))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from g3m.core.manners import (
+    ANSWER_S,
     FAILED_SHARE,
     FAILURES_TO_REST,
     FIRST_ROWS,
@@ -17,6 +18,9 @@ from g3m.core.manners import (
     LEAST_HOSTS,
     LONGEST_REST_S,
     NETWORK,
+    PATIENCE_S,
+    ROBOTS,
+    UNKNOWN_REQUESTS,
     Alarm,
     CrowdLimits,
     HostState,
@@ -47,9 +51,9 @@ def test_a_host_is_never_asked_for_more_than_its_limit_and_never_rests_for_ever(
     for reason, passed_s, asked_s, jitter, starts in steps:
         now_s += passed_s
         if host.may_start(now_s) == "yes":
-            host.under_way += 1
+            host.started(now_s)
         if host.under_way and not starts:
-            host.ended(reason, now_s, asked_s=asked_s, jitter=jitter)
+            host.ended(reason, now_s, asked_s=asked_s, jitter=jitter, waited_s=passed_s * 10)
         assert 0 <= host.under_way <= limit
         assert 1 <= host.allowed <= limit
         assert host.rest_until_s - now_s <= LONGEST_REST_S + 1e-6
@@ -57,7 +61,7 @@ def test_a_host_is_never_asked_for_more_than_its_limit_and_never_rests_for_ever(
 
 
 def _ended(host: HostState, reason: str, now_s: float, **more: float) -> None:
-    host.under_way += 1
+    host.started(now_s)
     host.ended(reason, now_s, **more)
 
 
@@ -114,6 +118,93 @@ def test_being_cut_off_says_nothing_of_a_host() -> None:
         _ended(host, "cut_off", 0.0)
     assert host.idle
     assert not host.known_good
+
+
+def test_a_host_that_has_answered_nothing_has_few_requests() -> None:
+    """Two at once, after one in vain a single one; any answer but that to robots.txt, and it has all of them."""
+    host = HostState(16)
+    for _ in range(UNKNOWN_REQUESTS):
+        assert host.may_start(0.0) == "yes"
+        host.started(0.0)
+    assert host.may_start(0.0) == "full"
+    host.ended("cut_off", 5.0, waited_s=5.0)
+    assert host.may_start(5.0) == "full"
+    host.ended(ROBOTS, 6.0)
+    assert not host.answered
+    host.started(6.0)
+    host.started(6.0)
+    assert host.may_start(6.0) == "full"
+    host.ended("http_404", 7.0)
+    assert host.answered
+    for _ in range(15):
+        assert host.may_start(7.0) == "yes"
+        host.started(7.0)
+    assert host.may_start(7.0) == "full"
+    assert HostState(1, under_way=1).may_start(0.0) == "full"
+
+
+def test_a_host_is_silent_after_its_time_and_asked_now_and_then() -> None:
+    """Twenty seconds in vain; then one request a minute; an answer ends it for good."""
+    host = HostState(16)
+    _ended(host, "timeout", 100.0, waited_s=ANSWER_S)
+    assert (host.silent, host.failing, host.idle) == (False, False, False)
+    assert host.failed_s == 100.0 - ANSWER_S
+    assert host.may_start(100.0) == "yes"
+    _ended(host, "cut_off", 110.0, waited_s=PATIENCE_S - ANSWER_S)
+    assert (host.silent, host.failing) == (True, True)
+    assert host.failed_s == 100.0 - ANSWER_S
+    assert host.may_start(109.0 + LONGEST_REST_S) == "silent"
+    now_s = 110.0 + LONGEST_REST_S
+    assert host.may_start(now_s) == "yes"
+    host.started(now_s)
+    assert host.may_start(now_s) == "silent"
+    host.ended("timeout", now_s + 10, waited_s=10)
+    assert host.may_start(now_s + 9 + LONGEST_REST_S) == "silent"
+    now_s += 10 + LONGEST_REST_S
+    assert host.may_start(now_s) == "yes"
+    _ended(host, "http_404", now_s)
+    assert not host.silent
+    _ended(host, "timeout", now_s, waited_s=10 * PATIENCE_S)
+    assert not host.silent
+    assert host.may_start(now_s) == "yes"
+
+
+@given(
+    before=st.lists(st.tuples(REASON, st.floats(0, 60)), max_size=20),
+    answer=st.sampled_from(["", "http_404", "http_429", "partial", "redirects", "opt_out"]),
+    after=st.lists(st.tuples(REASON, st.floats(0, 60)), max_size=20),
+)
+def test_a_host_that_ever_answered_is_never_silent(
+    before: list[tuple[str, float]], answer: str, after: list[tuple[str, float]]
+) -> None:
+    """However long it kept others waiting, before and after; and without a wait in vain nobody is."""
+    host, waited = HostState(8), HostState(8)
+    for reason, waited_s in [*before, (answer, 0.0), *after]:
+        _ended(waited, reason, 0.0, waited_s=waited_s)
+        _ended(host, reason, 0.0)
+        assert not host.silent
+    assert not waited.silent
+
+
+def test_what_keeps_quiet_is_measured_from_when_nothing_was_wrong() -> None:
+    """From the last answer, or from the first request after a pause; failures do not begin it anew."""
+    host = HostState(4)
+    host.started(10.0)
+    host.started(11.0)
+    assert host.heard_s == 10.0
+    host.ended("", 12.0)
+    assert host.heard_s == 12.0
+    host.ended("timeout", 20.0)
+    host.started(20.0)
+    assert host.heard_s == 12.0
+    host.ended("http_500", 30.0)
+    host.started(99.0)
+    assert host.heard_s == 99.0
+
+
+def test_the_first_byte_has_ten_seconds_or_a_third() -> None:
+    """Whoever gives rows more time gives hosts more, too."""
+    assert [CrowdLimits(total_s=total_s).answer_s for total_s in (5.0, 30.0, 120.0)] == [10.0, 10.0, 40.0]
 
 
 @given(

@@ -78,9 +78,9 @@ class Crowd:
         self._finished: deque[Got] = deque()
         self._good_s: deque[float] = deque(maxlen=GOOD_KEPT)
         self._alarm = Alarm()
-        self._glanced_s = 0.0
+        self._glanced_s = self._minded_s = 0.0
         self._idle_since_s: float | None = None
-        self._exhausted = False
+        self._exhausted = self._has_turn = False
         self._has_room: Callable[[], bool] = lambda: True
 
     def __enter__(self) -> Crowd:
@@ -95,6 +95,7 @@ class Crowd:
         for row in [*under_way, *self._waiting.take_all()]:
             self._doors.give_up(row)
         self._wire.close()
+        self._end_turn()
 
     def fetch(self, wanted: Iterator[Wanted], has_room: Callable[[], bool]) -> Iterator[Got | None]:
         """What comes of each row, in the order in which they end; None while there is nothing, often.
@@ -106,14 +107,15 @@ class Crowd:
         while True:
             if self._stopping():
                 raise Interrupted("stopped while fetching")
-            pause_s = self._pace.wait_s() if self._pace is not None else 0.0
-            if pause_s > 0:  # what is not read is not sent on: the limit needs nothing else
+            pause_s = self._pause_s()
+            if pause_s > 0:
                 time.sleep(min(pause_s, BEAT_S))
                 yield None
                 continue
             has_begun = has_room() and self._fill(wanted)
             if not self._finished:
                 self._work(patient=has_begun)
+                self._give_up_the_silent()
                 if has_begun:
                     self._mind_the_tail()
             if self._finished:
@@ -123,6 +125,20 @@ class Crowd:
                 return
             else:
                 yield None
+
+    def _pause_s(self) -> float:
+        """How long to do nothing: until it is this crowd's turn, or to keep the limit of bandwidth."""
+        if not self._has_turn and not self._exhausted:
+            self._has_turn = self._hosts.take_turn(self._limits.abreast)
+            if not self._has_turn:
+                return GLANCE_S
+        # What is not read is not sent on: the limit needs nothing else.
+        return self._pace.wait_s() if self._pace is not None else 0.0
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._hosts.end_turn()
 
     def _work(self, *, patient: bool) -> None:
         """Let the requests go on until something happens, and take in what came."""
@@ -149,6 +165,8 @@ class Crowd:
                 self._exhausted = True
             else:
                 self._begin(item)
+        if self._exhausted and self._good_s:
+            self._end_turn()  # the next task may take rows while this one waits for its last
         while self._may_begin():
             row = self._waiting.due(now_s)
             if row is None:
@@ -200,15 +218,15 @@ class Crowd:
         asked_s = 0.0
         if why.reason in ("http_429", "http_503"):
             asked_s = retry_after_s(reply.headers.get("retry-after", ""))
-        self._leave(row, why.reason, asked_s)
+        self._leave(row, why.reason, asked_s, reply.seconds if reply.silent else 0.0)
         if reply.status in _REDIRECTS:
             self._follow(row, reply)
         elif not (why.reason and self._try_again(row, why)):
             self._end(row, why, reply)
 
-    def _leave(self, row: Row, reason: str, asked_s: float = 0.0) -> None:
+    def _leave(self, row: Row, reason: str, asked_s: float = 0.0, waited_s: float = 0.0) -> None:
         """Leave a host: the place is free for the next row."""
-        self._doors.leave(row, reason, asked_s)
+        self._doors.leave(row, reason, asked_s, waited_s)
         self._waiting.wake(("host", row.host), self._pass, self._may_begin)
 
     def _follow(self, row: Row, reply: Reply) -> None:
@@ -250,39 +268,71 @@ class Crowd:
             self._good_s.append(row.spent_s)
         url, tries = row.target.url, row.tries
         self._finished.append(Got(row.number, why.reason, why.detail, body, url, tries, row.spent_s, headers))
-        if self._limits.alarm and why.reason != "cut_off":
-            host = row.target.host
+        host = row.target.host
+        # What is known from other rows alone is no news of the network, unless nothing else is heard.
+        is_news = not (why.hearsay and self._hosts.fails_alone(host))
+        if self._limits.alarm and why.reason != "cut_off" and is_news:
             self._alarm.heed(host, why.reason, body, known_good=self._hosts.known_good(host))
+
+    def _give_up_the_silent(self) -> None:
+        """End requests whose hosts never answered and keep these waiting for too long."""
+        now_s, limit_s = time.monotonic(), self._limits.answer_s
+        if now_s - self._minded_s < BEAT_S:
+            return
+        self._minded_s = now_s
+        for slot in self._wire.slots:
+            row, waited_s = slot.owner, now_s - slot.began_s
+            if waited_s > limit_s and not slot.lines and not self._hosts.answered(row.host):
+                self._wire.cancel(slot)
+                detail = f"no answer within {limit_s:g} s"
+                self._take(row, Reply(stopped="timeout", detail=detail, silent=True, seconds=waited_s))
 
     # -- the end
 
     def _mind_the_tail(self) -> None:
         """When no row is left to begin, what is under way or waits for long is cut off."""
         full = self._waiting.count >= WINDOW_ROWS
-        if not self._has_capacity() or not (self._exhausted or full) or self._has_startable():
+        allowance_s = tail_allowance_s(self._good_s, self._limits)
+        if not self._has_capacity() or not (self._exhausted or full) or self._has_startable(allowance_s):
             self._idle_since_s = None
             return
         now_s = time.monotonic()
-        self._idle_since_s = now_s if self._idle_since_s is None else self._idle_since_s
-        allowance_s = tail_allowance_s(self._good_s, self._limits)
+        since_s = self._idle_since_s = now_s if self._idle_since_s is None else self._idle_since_s
         if self._exhausted:
             self._cut_off(now_s, allowance_s)
-        if now_s - self._idle_since_s > allowance_s:
+        if now_s - since_s > allowance_s:
             self._idle_since_s = None
             self._send_home()
 
-    def _has_startable(self) -> bool:
-        """Whether a row waits for no more than a place at its host that another row has."""
-        return any(kind == "host" and not self._hosts.rest(name)[0] for kind, name in self._waiting.doors)
+    def _has_startable(self, allowance_s: float) -> bool:
+        """Whether a row waits for no more than a place at its host, which others have and will leave."""
+        hosts = self._waited_for()
+        receiving = {slot.owner.host for slot in self._wire.slots if slot.lines} if hosts else set()
+        return any(host in receiving or not self._is_stuck(host, allowance_s) for host in hosts)
+
+    def _waited_for(self) -> list[str]:
+        """Hosts at which rows wait for a place, and that do not rest."""
+        hosts = [name for kind, name in self._waiting.doors if kind == "host"]
+        return [host for host in hosts if not self._hosts.rest(host)[0]]
+
+    def _is_stuck(self, host: str, allowance_s: float) -> bool:
+        """Whether a host keeps all its requests waiting: longer than a row may be at the end, or any host."""
+        limit_s = max(allowance_s, self._limits.answer_s) if self._hosts.answered(host) else allowance_s
+        return self._hosts.quiet_s(host) > limit_s
 
     def _cut_off(self, now_s: float, allowance_s: float) -> None:
+        for host in self._waited_for():  # their rows would take the places of those that are cut off
+            reason = self._hosts.failing(host) or "cut_off"
+            for row in self._waiting.take(("host", host)):
+                self._end(row, Over(reason, "its host has answered nothing for long", hearsay=True))
         for slot in self._wire.slots:
-            row: Row = slot.owner
+            row = slot.owner
             took_s = row.spent_s + now_s - slot.began_s
             if took_s > allowance_s:
+                waited_s = 0.0 if slot.lines else now_s - slot.began_s
                 self._wire.cancel(slot)
                 row.spent_s = took_s
-                self._leave(row, "cut_off")
+                self._leave(row, "cut_off", waited_s=waited_s)
                 self._end(row, Over("cut_off", f"after {took_s:.1f} s"))
 
     def _send_home(self) -> None:
@@ -291,7 +341,7 @@ class Crowd:
             kind, host = door
             if kind == "host":
                 _, reason = self._hosts.rest(host)
-                why = Over(reason or "cut_off", "its host needs a pause")
+                why = Over(reason or "cut_off", "its host needs a pause", hearsay=True)
             elif self._exhausted:
                 why = Over("cut_off", "its turn did not come")
             else:

@@ -11,8 +11,8 @@ from collections import Counter
 from g3m.adapters.hosts import Hosts, Rules
 from g3m.adapters.rows import Door, Over, Row
 from g3m.adapters.slot import Ask, Reply
-from g3m.core.manners import NETWORK, OTHER_WAY, CrowdLimits, robots_rule
-from g3m.core.outcomes import GOOD
+from g3m.core.manners import NETWORK, OTHER_WAY, ROBOTS, CrowdLimits, robots_rule
+from g3m.core.outcomes import http_reason
 from g3m.core.proxies import Ways
 from g3m.core.weburl import web_address
 
@@ -21,6 +21,8 @@ WAY_FAILURES = 10
 """After so many failures in a row another way is tried first."""
 
 _UNRESOLVED = ("name_unknown", "name_failed")
+_TOLD_ALIKE = NETWORK | {"cut_off", http_reason(429), http_reason(503)}
+"""What a request for robots.txt may end with that says of its host what any other would."""
 
 
 class Doors:
@@ -45,7 +47,10 @@ class Doors:
             shut = self._robots(row)
             if shut is not None:
                 return shut
-        if self._hosts.start(target.host, self._limits.per_host) != "yes":
+        answer = self._hosts.start(target.host, self._limits.per_host)
+        if answer == "silent":
+            return Over("timeout", "its host has answered nothing", hearsay=True)
+        if answer != "yes":
             return ("host", target.host)
         row.host, row.way = target.host, way
         row.tries, row.begins = row.tries + row.begins, False
@@ -61,13 +66,16 @@ class Doors:
             picture=not row.robots_of,
         )
 
-    def leave(self, row: Row, reason: str, asked_s: float = 0.0) -> None:
-        """A request ended: its place is free, and what it tells of the host and the way is kept."""
+    def leave(self, row: Row, reason: str, asked_s: float = 0.0, waited_s: float = 0.0) -> None:
+        """A request ended: its place is free, and what it tells of the host and the way is kept.
+
+        `asked_s` is what a Retry-After header said, `waited_s` how long it was without a single byte.
+        """
         # What breaks on a proxy may be the proxy's doing: it says nothing of the host.
         told = "cut_off" if row.way and reason in OTHER_WAY else reason
-        if row.robots_of and told == GOOD:
-            told = "robots"  # an answer, but no picture
-        self._hosts.end(row.host, told, asked_s)
+        if row.robots_of and told not in _TOLD_ALIKE:
+            told = ROBOTS  # an answer, but none to a request for a picture
+        self._hosts.end(row.host, told, asked_s, 0.0 if row.way else waited_s)
         if reason in OTHER_WAY:
             self._failures[row.way] += 1
             row.tried.add(row.way)
@@ -98,7 +106,7 @@ class Doors:
         rules = self._hosts.rules(row.origin)
         if isinstance(rules, Rules):
             if rules.reason:
-                return Over(rules.reason, rules.detail)
+                return Over(rules.reason, rules.detail, hearsay=True)
             return None if rules.allows(row.target.url) else Over("robots", "robots.txt")
         if rules == "ask":
             self.errands.append(Row(-1, web_address(f"{row.origin}/robots.txt"), robots_of=row.origin))

@@ -16,7 +16,7 @@ from typing import Literal
 
 from g3m.adapters.names import Names
 from g3m.adapters.robots import Robots
-from g3m.core.manners import HostState
+from g3m.core.manners import LIVELY_S, NETWORK, HostState
 
 KEPT_HOSTS = 20_000
 KEPT_ORIGINS = 50_000
@@ -62,6 +62,8 @@ class Hosts:
         self._states: OrderedDict[str, HostState] = OrderedDict()
         self._rules: OrderedDict[str, Rules | None] = OrderedDict()
         self._characters = 0
+        self._answered_s = float("-inf")
+        self._turns = 0
 
     def __enter__(self) -> Hosts:
         self.names.open()
@@ -74,20 +76,37 @@ class Hosts:
         """End the threads of the names."""
         self.names.close()
 
-    def start(self, host: str, limit: int) -> Literal["yes", "full", "rests"]:
+    def take_turn(self, abreast: int) -> bool:
+        """Whether one more crowd may take rows, if so many may (0: any); `end_turn` must follow a yes."""
+        with self._lock:
+            is_free = not abreast or self._turns < abreast
+            self._turns += is_free
+            return is_free
+
+    def end_turn(self) -> None:
+        """A crowd has taken its last row."""
+        with self._lock:
+            self._turns -= 1
+
+    def start(self, host: str, limit: int) -> Literal["yes", "full", "rests", "silent"]:
         """Ask for a place at a host that takes `limit` requests at once; `yes` must be followed by `end`."""
         with self._lock:
             state = self._state(host, limit)
-            answer = state.may_start(self._monotonic())
+            now_s = self._monotonic()
+            answer = state.may_start(now_s)
             if answer == "yes":
-                state.under_way += 1
+                state.started(now_s)
             return answer
 
-    def end(self, host: str, reason: str, asked_s: float = 0.0) -> None:
-        """A request ended so; `asked_s`: what its Retry-After said."""
+    def end(self, host: str, reason: str, asked_s: float = 0.0, waited_s: float = 0.0) -> None:
+        """A request ended so; `asked_s`: what its Retry-After said; `waited_s`: how long no byte came."""
         with self._lock:
-            state = self._states[host]
-            state.ended(reason, self._monotonic(), asked_s=asked_s, jitter=random.random())  # noqa: S311
+            state, now_s = self._states[host], self._monotonic()
+            if reason not in NETWORK and reason != "cut_off":
+                self._answered_s = now_s
+            waited_s = waited_s if now_s - self._answered_s <= LIVELY_S else 0.0
+            jitter = random.random()  # noqa: S311
+            state.ended(reason, now_s, asked_s=asked_s, jitter=jitter, waited_s=waited_s)
             if len(self._states) > KEPT_HOSTS:
                 self._forget_a_host()
 
@@ -99,11 +118,29 @@ class Hosts:
                 return 0.0, ""
             return state.rest_until_s, state.reason
 
-    def failing(self, host: str) -> bool:
-        """Whether nothing but failures came of a host lately."""
+    def failing(self, host: str) -> str:
+        """How a host fails of which nothing but failures came lately; empty for all others."""
         with self._lock:
             state = self._states.get(host)
-            return state is not None and state.failing
+            return (state.reason or "timeout") if state is not None and state.failing else ""
+
+    def answered(self, host: str) -> bool:
+        """Whether a host ever answered when a picture was asked for."""
+        with self._lock:
+            state = self._states.get(host)
+            return state is not None and state.answered
+
+    def quiet_s(self, host: str) -> float:
+        """How long requests to a host have been waiting for any answer of it; 0: there are none."""
+        with self._lock:
+            state = self._states.get(host)
+            return self._monotonic() - state.heard_s if state is not None and state.under_way else 0.0
+
+    def fails_alone(self, host: str) -> bool:
+        """Whether other hosts answered after this one began to fail: then the network is not the reason."""
+        with self._lock:
+            state = self._states.get(host)
+            return state is not None and self._answered_s > state.failed_s > 0
 
     def known_good(self, host: str) -> bool:
         """Whether pictures came of a host in this run."""

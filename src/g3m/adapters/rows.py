@@ -44,6 +44,8 @@ class Over:
 
     reason: str
     detail: str
+    hearsay: bool = False
+    """Whether it was not asked for: its host's silence is known from other rows."""
 
 
 @dataclass(slots=True, eq=False)

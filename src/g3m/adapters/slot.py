@@ -65,6 +65,8 @@ class Reply:
     stopped: str = ""
     detail: str = ""
     connected: bool = False
+    silent: bool = False
+    """Whether no byte came in the time there was."""
     size_bytes: int = 0
     seconds: float = 0.0
 
@@ -194,6 +196,7 @@ class Slot:
         reply = self.reply
         reply.code, reply.words, reply.size_bytes = code, words, self.size
         reply.seconds = time.monotonic() - self.began_s
+        reply.silent = code == pycurl.E_OPERATION_TIMEDOUT and not self.lines
         if code:
             reply.connected = self.easy.getinfo(pycurl.PRETRANSFER_TIME) > 0
         if reply.status in _GOOD:

@@ -25,6 +25,19 @@ FIRST_REST_S = 1.0
 FAILURES_TO_REST = 8
 """So many failures in a row, with no answer of any kind between, and a host is given a rest too."""
 
+ANSWER_S = 10.0
+ANSWER_SHARE = 3
+"""A host that has answered nothing yet has so long for a first byte, or that part of a row's time if more."""
+
+UNKNOWN_REQUESTS = 2
+"""A host that has answered nothing yet has so many requests at once."""
+
+PATIENCE_S = UNKNOWN_REQUESTS * ANSWER_S
+"""It is held to be silent after so much waiting in vain, all requests to it together."""
+
+LIVELY_S = 5.0
+"""The network is alive if any host answered in so many seconds: only then is it the host that is silent."""
+
 GOOD_TO_GROW = 10
 """After so many answers a host that had been slowed down may have one more request at once."""
 
@@ -32,6 +45,9 @@ FIRST_RETRY_S = 0.5
 LEAST_RETRIES = 10
 RETRY_ROWS = 10
 SLOWEST_TENTH = 0.9
+
+ROBOTS = "robots"
+"""How an answer to a request for robots.txt is told of, whatever it says."""
 
 _BUSY = ("http_429", "http_503")
 
@@ -56,8 +72,15 @@ class CrowdLimits:
     """What is left at the end may take so many times what the slowest tenth took ..."""
     tail_least_s: float = 5.0
     """... but always so long."""
+    abreast: int = 0
+    """So many tasks of a process take rows at once, without those that took their last. 0: any number."""
     alarm: bool = True
     """Whether to stop when nearly everything fails; rows that failed before are no sign of a dead network."""
+
+    @property
+    def answer_s(self) -> float:
+        """How long a host that has answered nothing yet may take for its first byte."""
+        return max(ANSWER_S, self.total_s / ANSWER_SHARE)
 
 
 @dataclass(slots=True)
@@ -70,7 +93,15 @@ class HostState:
     reason: str = ""
     """Why it rests."""
     known_good: bool = False
+    answered: bool = False
+    """Whether it ever answered a request for a picture, in whatever words; robots.txt is another matter."""
+    heard_s: float = 0.0
+    """When it answered last, or was first asked again after a pause in which nothing was wrong."""
+    failed_s: float = 0.0
+    """When the failures began that have gone on since; what was waited for in vain failed all the while."""
     allowed: int = field(init=False)
+    _waited_s: float = 0.0
+    _probe_s: float = 0.0
     _strikes: int = 0
     _failures: int = 0
     _answers: int = 0
@@ -81,21 +112,52 @@ class HostState:
     @property
     def failing(self) -> bool:
         """Whether nothing but failures came for a while: no row of it is worth a second try now."""
-        return self._failures >= FAILURES_TO_REST
+        return self._failures >= FAILURES_TO_REST or self.silent
+
+    @property
+    def silent(self) -> bool:
+        """Whether it never answered, and had its time: its rows are over, but for one now and then."""
+        return not self.answered and self._waited_s >= PATIENCE_S
 
     @property
     def idle(self) -> bool:
         """Whether nothing would be lost by forgetting it, but for `known_good`."""
-        return not (self.under_way or self._strikes or self._failures)
+        return not (self.under_way or self._strikes or self._failures or self._waited_s)
 
-    def may_start(self, now_s: float) -> Literal["yes", "full", "rests"]:
+    def may_start(self, now_s: float) -> Literal["yes", "full", "rests", "silent"]:
+        if self.silent:
+            return "silent" if self.under_way or now_s < max(self._probe_s, self.rest_until_s) else "yes"
         if now_s < self.rest_until_s:
             return "rests"
-        return "yes" if self.under_way < self.allowed else "full"
+        most = self.allowed
+        if not self.answered:
+            most = 1 if self._waited_s else min(most, UNKNOWN_REQUESTS)
+        return "yes" if self.under_way < most else "full"
 
-    def ended(self, reason: str, now_s: float, *, asked_s: float = 0.0, jitter: float = 0.5) -> None:
-        """A request came to its end; `asked_s` is what a Retry-After header said, `jitter` from 0 to 1."""
+    def started(self, now_s: float) -> None:
+        """A request began."""
+        if not (self.under_way or self._failures or self._waited_s):
+            self.heard_s = now_s
+        self.under_way += 1
+
+    def ended(
+        self, reason: str, now_s: float, *, asked_s: float = 0.0, jitter: float = 0.5, waited_s: float = 0.0
+    ) -> None:
+        """A request came to its end; `asked_s` is what a Retry-After header said, `jitter` from 0 to 1.
+
+        `waited_s`: how long it was waited for in vain, without a byte, while other hosts answered.
+        """
         self.under_way -= 1
+        if reason in NETWORK or reason == "cut_off":
+            if not (self._failures or self._waited_s):
+                self.failed_s = now_s - waited_s
+            if waited_s and not self.answered:
+                self._waited_s += waited_s
+                self._probe_s = now_s + LONGEST_REST_S
+        else:
+            self.heard_s = now_s
+            self.answered = self.answered or reason != ROBOTS
+            self._waited_s = 0.0
         if reason in _BUSY:
             self._failures = 0
             self._strike(reason, now_s, min(asked_s, LONGEST_REST_S), jitter)
