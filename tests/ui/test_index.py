@@ -120,7 +120,11 @@ def test_a_published_dataset_by_its_name(done_desk: Desk) -> None:
     done = done_desk.run("index", "coco_valid")
     assert done.code == 0, done.err
     assert "the counts agree with the manifest" in done.out
-    assert tree(done_desk.cwd) == before
+    after = tree(done_desk.cwd)
+    assert {name: after[name] for name in after if "/.g3m/" not in name} == {
+        name: before[name] for name in before if "/.g3m/" not in name
+    }
+    assert after.keys() - before.keys() == {f"{done_desk.root.name}/.g3m/g3m.sqlite"}
     assert "byte for byte" in done_desk.run("index", str(path.parent)).out
     assert done_desk.run("verify", "coco_valid", "--structure").code == 0
 

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree.
 
     G3MError (1)
-    ├─ UsageError (2)         RecipeError · SettingsError · UnknownDataset
+    ├─ UsageError (2)         RecipeError · SettingsError · UnknownDataset · UnknownCatalog
     ├─ SourceError (5)        Unreachable · Missing · Throttled · Truncated · Changed · Replaced · Refused (4)
     ├─ ContentError (7)       DigestMismatch · BadArchive · NotRecognised · TooManyRejected (3) · NotVerified
     ├─ StorageError (6)       NoSpace · NotWritable · Locked (1) · OtherOptions (2)
@@ -99,6 +99,17 @@ class UnknownDataset(UsageError):
     code = "G3M-E230"
     title = ("no such dataset", "没有这个数据集")
     default_hint = ("`g3m list` shows all datasets and groups", "`g3m list` 会列出全部数据集和分组")
+
+
+class UnknownCatalog(UsageError):
+    """There is no catalog of the samples, or none that can be read."""
+
+    code = "G3M-E240"
+    title = ("there is no catalog of the samples", "没有样本目录")
+    default_hint = (
+        "`g3m index` makes it (again) from the shards, which stay as they are",
+        "运行 `g3m index` 即可由分片（重新）生成；分片不会改变",
+    )
 
 
 class SourceError(G3MError):

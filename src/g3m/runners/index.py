@@ -1,16 +1,21 @@
-"""index as a function: what `g3m.dataset` needs to read a folder of tars, whoever made them."""
+"""index and catalog as functions: what `g3m.dataset` needs to read tars, and what search and pages need."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from g3m.adapters.session import Session
 from g3m.core.errors import NoSpace, NotWritable
-from g3m.core.events import Event, RunFinished, RunStarted, Sink
+from g3m.core.events import Event, RunFinished, RunStarted, Sink, TaskFinished
 from g3m.runners.run import make_session
-from g3m.steps.index import Folder, Indexed, find_folder
+from g3m.steps.catalog import TASK, Catalogued
+from g3m.steps.catalog import catalog as catalog_step
+from g3m.steps.holdings import folders_below
+from g3m.steps.index import Folder, Indexed, differences, find_folder
 from g3m.steps.index import index as index_step
+from g3m.steps.publish import INDEX
 
 _TO_HINT = (
     "write the index elsewhere: `g3m index PATH --to FILE`; g3m.dataset opens that file, too",
@@ -65,3 +70,83 @@ def index_in(folder: Folder, session: Session, sinks: Sequence[Sink], *, force: 
         seconds = round(session.monotonic() - started_s, 2)
         emit(RunFinished(finished=made.shards, failed=0, samples=made.samples, seconds=seconds))
     return made
+
+
+def catalog(
+    *datasets: str,
+    pictures: bool = False,
+    force: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+    **options: object,
+) -> Catalogued:
+    """Bring the catalog of the samples below `root` up to date: of the datasets named, or of all.
+
+    Shards that are known are not read again. With `pictures` every picture is decoded, too, which takes long;
+    a stopped call is continued by the next. `force` reads again what is known. What cannot be read is in
+    `failed` and left out.
+    """
+    session = make_session(options)
+    return catalog_in(datasets, session, [on_event] if on_event else [], pictures=pictures, force=force)
+
+
+def catalog_in(
+    datasets: Sequence[str],
+    session: Session,
+    sinks: Sequence[Sink],
+    *,
+    pictures: bool = False,
+    force: bool = False,
+) -> Catalogued:
+    """`catalog` within an open session; makes the index of a dataset, too, where it lacks."""
+
+    def emit(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    below = folders_below(session)
+    for name in datasets or below:
+        if name in below and not (below[name][0] / INDEX).exists():
+            index_in(find_folder(str(below[name][0]), "", session), session, sinks)
+    started_s, finished, begun = session.monotonic(), 0, False
+    steps = catalog_step(datasets, session, pictures=pictures, force=force)
+    try:
+        while True:
+            event = next(steps)
+            if not begun:
+                emit(RunStarted(datasets=tuple(datasets or below), tasks=0, total_bytes=0))
+                begun = True
+            emit(event)
+            finished += isinstance(event, TaskFinished)
+    except StopIteration as stop:
+        made: Catalogued = stop.value
+    finally:
+        steps.close()
+    if begun:
+        seconds = round(session.monotonic() - started_s, 2)
+        failed = len(made.failed)
+        emit(RunFinished(task=TASK, finished=finished, failed=failed, samples=made.samples, seconds=seconds))
+    return made
+
+
+def below_root(paths: Sequence[str], session: Session) -> tuple[str, ...]:
+    """Those of some names and paths that the catalog of the root has, under its names; without any, all."""
+    below = folders_below(session)
+    if not paths:
+        return tuple(below)
+    places = {folder.resolve(): name for name, (folder, _) in below.items()}
+    found = (path if path in below else places.get(Path(path).expanduser().resolve(), "") for path in paths)
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def places(paths: Sequence[str], session: Session) -> tuple[str, ...]:
+    """The same with the folder in place of a name that only the catalog knows; without any, all folders."""
+    below = folders_below(session)
+    if not paths:
+        return tuple(str(folder) for folder, _ in below.values())
+    foreign = {name: str(folder) for name, (folder, body) in below.items() if body is None}
+    return tuple(path if Path(path).expanduser().exists() else foreign.get(path, path) for path in paths)
+
+
+def fits(folder: Folder) -> bool:
+    """Whether a folder has the index of its shards, by names, sizes and times."""
+    return not differences(folder)

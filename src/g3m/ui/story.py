@@ -43,6 +43,8 @@ KINDS = {
     name: kind for name, kind in vars(events).items() if isinstance(kind, type) and issubclass(kind, Event)
 }
 _BEGINNINGS = tuple(f'"event": "{name}"'.encode() for name in (RunStarted.__name__, GOES_ON))
+_BESIDE = ("verify/", "catalog/", "alike/")
+"""How the tasks begin of what holds no lease, so that a run may be under way beside it."""
 
 
 class LogFiles:
@@ -216,8 +218,8 @@ class Follower:
             self._begun = (what, at_s) if what.tasks else None
         else:
             begun, self._begun = self._begun, None
-            # A `verify` begins with the same event; it holds no lease and may run beside what is followed.
-            if not what.task.startswith("verify/"):
+            # A `verify` and the catalog begin with the same event; they may run beside what is followed.
+            if not what.task.startswith(_BESIDE):
                 for event, event_s in (*filter(None, (begun,)), (what, at_s)):
                     self.state = fold(self.state, event, event_s)
                     yield event
@@ -230,7 +232,8 @@ def start_of_run(data: bytes) -> int | None:
     while (at := max(data.rfind(name, 0, end) for name in _BEGINNINGS)) >= 0:
         begin, second = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1
         following = data[second : data.find(b"\n", second)] if second else b""
-        if b'"kind": "verify"' not in following and b'"tasks": 0,' not in data[begin:second]:
+        beside = any(b'"task": "%s' % name.encode() in following for name in _BESIDE)
+        if not beside and b'"tasks": 0,' not in data[begin:second]:
             return begin
         end = begin
     return None

@@ -35,4 +35,20 @@ INDEX: Mapping[str, Bilingual] = {
         "{path}：与 {shards} 个分片的名称和大小一致",
     ),
     "index-differs": ("{path}: {shard}: {problem} {detail}", "{path}：{shard}：{problem} {detail}"),
+    "catalog-made": (
+        "{path}: the catalog has {samples} samples, shards: {shards}, {size}",
+        "{path}：样本目录含 {samples} 个样本，{shards} 个分片，{size}",
+    ),
+    "catalog-current": (
+        "{path}: the catalog is up to date: {samples} samples, shards: {shards}, {size}",
+        "{path}：样本目录已是最新：{samples} 个样本，{shards} 个分片，{size}",
+    ),
+    "catalog-read": (
+        "  shards read: {read}, no longer there: {forgotten}",
+        "  已读取分片：{read}，已移除：{forgotten}",
+    ),
+    "catalog-decoded": (
+        "  shards with every picture decoded now: {decoded}",
+        "  本次解码全部图片的分片：{decoded}",
+    ),
 }
