@@ -1,6 +1,6 @@
 """The process in which pictures of strangers are decoded; adapters/guard.py starts it and talks to it.
 
-It calls adapters/image.py and adapters/redraw.py and does nothing else: it reads a request from its stdin,
+It calls adapters/image.py, redraw.py and glimpse.py and does nothing else: it reads a request from its stdin,
 answers on its stdout, and ends with its stdin. It can open few files and write none, and takes no more memory
 and time than it was told. What goes wrong in it is its own end only. The frames are in core/frames.py.
 """
@@ -42,7 +42,35 @@ def _redraw(data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes
     return {"changed": made is not None}, made or b""
 
 
-OPERATIONS: dict[str, Operation] = {"judge": _judge, "redraw": _redraw}
+def _glimpse(data: bytes, _options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from g3m.adapters.glimpse import glimpse
+
+    found = glimpse(data)
+    body = {"rows": found.rows, "columns": found.columns, "width": found.width, "height": found.height}
+    if found.is_sure:
+        return {**body, "classes": list(found.classes), "detail": ""}, b""
+    return {**body, **_judge(data, {})[0]}, b""
+
+
+def _grey(data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from g3m.adapters.glimpse import grey
+
+    return {}, grey(data, **options)
+
+
+def _thumbnail(data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from g3m.adapters.glimpse import thumbnail
+
+    return {}, thumbnail(data, **options)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "judge": _judge,
+    "redraw": _redraw,
+    "glimpse": _glimpse,
+    "grey": _grey,
+    "thumbnail": _thumbnail,
+}
 
 
 def main(memory_bytes: int, cpu_s: float, wall_s: float) -> None:
