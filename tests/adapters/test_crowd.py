@@ -23,8 +23,8 @@ from g3m.core.outcomes import REASONS
 from g3m.core.proxies import find_ways
 from g3m.core.secrets import Secret, Token
 
-AFTER_THE_BODY = {"hash_mismatch", "too_small", "aspect"}
-"""Reasons that a fetch cannot give: they are of what came whole."""
+AFTER_THE_BODY = {"hash_mismatch", "too_small", "aspect", "dropped"}
+"""Reasons that a fetch cannot give: they are of what came whole, or of what is not asked for."""
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "parity": [("nxtp", "nxtp"), ("none", "none")],
     "jobs": [(3, 3), (7, "7")],
     "keep_assets": [(True, True), (False, "no")],
+    "catalog": [(True, True), (False, "no")],
     "max_rejected": [(0.25, 0.25), (0.5, "0.5")],
     "stream": [(True, "yes"), (False, False)],
     "policy": [(("cmyk=fix",), ["cmyk=fix"]), (("bomb=reject",), "bomb=reject")],

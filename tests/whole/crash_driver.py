@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -78,6 +79,33 @@ def pack(job: dict[str, Any], root: Path) -> None:
     pack(job["source"], root, **job["options"])
 
 
+def drop(job: dict[str, Any], root: Path) -> None:
+    """Drop samples, and write their shards anew."""
+    from g3m.runners.drop import Wish, drop_in
+    from g3m.runners.run import make_session
+
+    session = make_session({**job["options"], "root": str(root)}, job["variables"])
+    drop_in((), Wish(keys=(Path(job["source"]),), rewrite=True), session, [])
+
+
+def read(job: dict[str, Any], root: Path) -> None:
+    """Read every sample as a trainer does: it is whole, or the folder is refused."""
+    import g3m
+    from g3m.core.errors import NotVerified
+
+    expected = json.loads(Path(job["expected"]).read_text())
+    for folder, samples in expected.items():
+        try:
+            with g3m.dataset(root / folder) as data:
+                found = {one.key: [zlib.crc32(one.image), one.text] for one in data}
+        except NotVerified:
+            continue
+        record = (root / folder / "dropped.jsonl").exists()
+        wanted = {key: facts for key, facts in samples.items() if key not in job["dropped"] or not record}
+        if found != wanted:
+            raise RuntimeError(f"{folder}: {found.keys() ^ wanted.keys()}")
+
+
 def gather(job: dict[str, Any], root: Path) -> None:
     """Gather a list of URLs into the root; with a second round, ask again for what failed."""
     import g3m.steps.gather
@@ -125,7 +153,7 @@ def main() -> None:
     g3m.adapters.parts.LEAST_FLUSH_BYTES = g3m.adapters.parts.MOST_FLUSH_BYTES = job["flush_bytes"]
     g3m.adapters.parts.FLUSH_S = g3m.adapters.parts.LEAST_FLUSH_S = 0.0
     root, begin = Path(job["root"]), Path(job["begin"]) if job["begin"] else None
-    work = {"get": get, "repair": repair, "pack": pack, "gather": gather}[job["work"]]
+    work = {"get": get, "repair": repair, "pack": pack, "gather": gather, "drop": drop}[job["work"]]
     fuse = Fuse(str(root))
     sys.addaudithook(fuse.see)
 
@@ -145,6 +173,8 @@ def main() -> None:
         seen: dict[str, Any] = {"step": number, "killed": os.WIFSIGNALED(status)}
         try:
             seen["tars"] = check_all_whole(root)
+            if job.get("expected"):
+                seen["read"] = in_child(read, job, root, fuse)
             seen["second"] = in_child(work, job, root, fuse)
             seen["same"] = tree(root) == answer["tree"]
             seen["differs"] = sorted(set(tree(root).items()) ^ set(answer["tree"].items()))

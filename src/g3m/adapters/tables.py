@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -22,6 +22,8 @@ _BATCH_ROWS = 128
 
 _SPAN_BATCH_ROWS = 1024
 """A row of a list holds no image."""
+
+_CHANGED_BATCH_ROWS = 10_000
 
 _IMAGE_FIELDS = {"bytes", "path"}
 
@@ -52,6 +54,26 @@ def write_parquet(
         path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise storage_error(error, path) from error
+        raise
+
+
+def change_parquet(
+    path: Path, made: Path, change: Callable[[dict[str, object]], Mapping[str, object]]
+) -> None:
+    """Write the rows of a file as a new one of the same columns, each as `change` gives it; onto the disk."""
+    arrow, parquet = _pyarrow()
+    try:
+        with _Table(path) as table, open(made, "xb") as file:
+            with parquet.ParquetWriter(file, table.schema, compression="zstd") as writer:
+                for rows in table.batches(list(table.schema.names), batch_rows=_CHANGED_BATCH_ROWS):
+                    changed = [dict(change(row)) for row in rows]
+                    writer.write_table(arrow.Table.from_pylist(changed, schema=table.schema))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        made.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(error, made) from error
         raise
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -265,6 +266,12 @@ class Index:
     def key_data(self) -> bytes:
         """All keys, one behind the other."""
         return bytes(self._data[self._keys :])
+
+    def starts(self) -> list[int]:
+        """Where the samples of each shard begin, and where those of the last end."""
+        numbers = range(self._samples)
+        shards = range(len(self.shards) + 1)
+        return [bisect_left(numbers, shard, key=lambda at: self.place(at)[0]) for shard in shards]
 
     def records(self, shard: int, keys_before: int, fields: Sequence[str] = ()) -> bytes:
         """The records as part of a larger index, in which this index's one shard has another number."""

@@ -92,6 +92,14 @@ def encode(shards: Sequence[IndexedShard]) -> bytes:
     return b"".join(joined(Head(shards=names, samples=sum(map(len, parts))), parts.__getitem__))
 
 
+def cut(index: Index, first: int, last: int, shard: str) -> bytes:
+    """The index of one shard out of a larger one, where its samples stand from `first` to before `last`."""
+    rows = Rows(index.fields)
+    for number in range(first, last):
+        rows.add(index.key(number), index[number][1].fields)
+    return rows.encode(shard)
+
+
 def joined(head: Head, part: Callable[[int], Index]) -> Iterator[bytes]:
     """The index of all shards of a head in pieces, from the index of each; `part` gives those by number.
 

@@ -34,7 +34,7 @@ REASONS: Mapping[str, Reason] = {
     "name_failed": Reason("the name could not be resolved this time", again=True),
     "unreachable": Reason("no connection, or it broke before an answer", again=True),
     "tls": Reason("no trusted TLS connection"),
-    "timeout": Reason("the whole transfer took longer than allowed", again=True),
+    "timeout": Reason("no answer, or not the whole of it, in the time allowed", again=True),
     "too_slow": Reason("hardly a byte came for a while", again=True),
     "cut_off": Reason("nothing else was left to do, and it took much longer than the others", again=True),
     "redirects": Reason("too many redirects, or one that leads nowhere or back to plain http"),
@@ -45,6 +45,7 @@ REASONS: Mapping[str, Reason] = {
     "robots": Reason("the host's robots.txt asks not to come"),
     "hash_mismatch": Reason("the bytes are not those that the list was made from"),
     "too_small": Reason("the shorter side has fewer pixels than asked for"),
+    "dropped": Reason("it was dropped by `g3m drop`"),
     "aspect": Reason("one side is too many times the other"),
 }
 """Every code that is neither an HTTP status nor a class of pictures and captions; the docs print it."""

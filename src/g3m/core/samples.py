@@ -39,6 +39,7 @@ REASONS = {
     "link_outside": "the link leads out of the folder",
     "incomplete": "the shard holds the sample without its image or its caption",
     "bad_record": "the caption record cannot be read",
+    "dropped": "it was dropped by `g3m drop`",
     **CLASSES,
 }
 """Every reason for which a sample is rejected, with its meaning; the docs print this table.

@@ -73,6 +73,13 @@ OPTIONS = (
         help="Keep the downloaded archives after their shards are published.",
     ),
     Option(
+        name="catalog",
+        default=False,
+        flag="--catalog",
+        variable="G3M_CATALOG",
+        help="When done, bring the catalog of all samples up to date: for search, stats and view.",
+    ),
+    Option(
         name="max_rejected",
         default=-1.0,
         flag="--max-rejected",
@@ -336,6 +343,7 @@ class Settings:
     parity: str = "none"
     jobs: int = 0
     keep_assets: bool = False
+    catalog: bool = False
     max_rejected: float = -1.0
     stream: bool = False
     policy: tuple[str, ...] = ()

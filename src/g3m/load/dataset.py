@@ -92,6 +92,8 @@ class Dataset:
         self.names = distinct_names(self.folders)
         self.policy: Policy = captions
         self._kept, self.exclusion = exclude(excluded, self.folders, self.names)
+        self.dropped = sum(len(folder.dropped()) for folder in self.folders)
+        """How many samples the shards hold that `g3m drop` has dropped; they have no number here."""
         self.lengths = tuple(len(kept) for kept in self._kept)
         self._ends = list(accumulate(self.lengths))
         self.weights = None if weights is None else _shares(weights, self.names, self.lengths)
@@ -115,6 +117,7 @@ class Dataset:
     def __repr__(self) -> str:
         shards = sum(len(folder.shards) for folder in self.folders)
         less = f", {self.exclusion.samples} left out" if self.exclusion else ""
+        less += f", {self.dropped} dropped" if self.dropped else ""
         return f"<g3m dataset {', '.join(self.names)}: {len(self)} samples in {shards} shards{less}>"
 
     @property

@@ -63,15 +63,15 @@ def exclude(
 ) -> tuple[tuple[Kept, ...], Exclusion | None]:
     """Which samples of each folder stay, and what became of the lists' entries; SettingsError for a bad list.
 
-    All samples with a key of the lists are left out. The entries of a list that stands in one of the folders
-    are for that folder only.
+    All samples with a key of the lists are left out, and what `g3m drop` has dropped. The entries of a list
+    that stands in one of the folders are for that folder only.
     """
     if listed is None:
-        return tuple(Kept(len(folder)) for folder in folders), None
+        return tuple(Kept(len(folder), folder.dropped()) for folder in folders), None
     homes = {folder.place: name for folder, name in zip(folders, names, strict=True)}
     entries = _read(listed, homes)
     unmatched = {scope: set(keys) for scope, keys in entries.items()}
-    kept = []
+    kept, samples = [], 0
     for folder, name in zip(folders, names, strict=True):
         scopes = [scope for scope in (name, folder.name) if scope in entries]
         anywhere = entries.get("", set())
@@ -80,14 +80,14 @@ def exclude(
         full = {entry[len(prefix) :] for entry in own if entry.startswith(prefix)}
         wanted = own | full
         found = [(number, key) for number, key in enumerate(folder.keys()) if key in wanted] if wanted else []
-        kept.append(Kept(len(folder), (number for number, _ in found)))
+        kept.append(Kept(len(folder), sorted({number for number, _ in found}.union(folder.dropped()))))
+        samples += len(found)
         hit = {key for _, key in found}
         for scope in ("", *scopes):
             if scope in unmatched:
                 unmatched[scope] -= hit.union(prefix + key for key in full & hit)
     left = sorted(f"{scope}/{key}" if scope else key for scope, keys in unmatched.items() for key in keys)
     listed_count = sum(map(len, entries.values()))
-    samples = sum(len(one.excluded) for one in kept)
     return tuple(kept), Exclusion(listed_count, samples, len(left), tuple(left[:_EXAMPLES]))
 
 

@@ -11,12 +11,14 @@ import mmap
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from g3m.adapters.local import LocalReader
 from g3m.adapters.ports import ShardReader
+from g3m.core.dropped import DROPPED, BadRecord, Record
+from g3m.core.dropped import parse as parse_record
 from g3m.core.errors import Bilingual, G3MError, NotVerified, Refused, StorageError, UnknownDataset
 from g3m.core.index import ABSENT, Index
 from g3m.core.receipt import Manifest, manifest
@@ -35,6 +37,14 @@ _BLOCKS, _BLOCK_BYTES = 64, 4096
 _HINT_REPAIR: Bilingual = (
     "`g3m verify --repair` makes what is broken again, and only that",
     "`g3m verify --repair` 只会重做损坏的部分",
+)
+_HINT_REWRITE: Bilingual = (
+    "`g3m drop --rewrite` finishes what was begun there; then open it again",
+    "请先运行 `g3m drop --rewrite` 完成未完成的重写，然后重新打开",
+)
+_HINT_RECORD: Bilingual = (
+    f"put back a copy of {DROPPED}: without it nobody knows which samples were dropped",
+    f"请恢复 {DROPPED} 的备份：没有它就无法得知哪些样本已被移除",
 )
 _HINT_FILE: Bilingual = (
     "give the path of the index file: only then may it lead to another folder",
@@ -65,6 +75,8 @@ class Opened:
     manifest: Manifest | None
     index: Index
     reader: ShardReader
+    record: Record = field(default_factory=Record)
+    """What was dropped of it."""
 
 
 class Folder:
@@ -73,7 +85,8 @@ class Folder:
     def __init__(self, opened: Opened) -> None:
         self.place, self.name, self.manifest = opened.place, opened.name, opened.manifest
         self.shown = shown(self.place)
-        self._index, self._reader = opened.index, opened.reader
+        self._index, self._reader, self._record = opened.index, opened.reader, opened.record
+        self._dropped: list[int] | None = None
         fields = self._index.fields
         self._text, self._json = (fields.index(name) if name in fields else -1 for name in (TEXT, JSON))
 
@@ -92,6 +105,8 @@ class Folder:
     def digest(self) -> str:
         """Changes with the samples: made of the manifest's digests, or else of parts of the index."""
         found = hashlib.sha256()
+        if self._record:
+            found.update("\n".join(sorted(self._record.drops)).encode())
         if self.manifest is not None:
             for shard in self.manifest.shards:
                 found.update(f"{shard.name} {shard.samples} {shard.sha256}\n".encode())
@@ -103,8 +118,14 @@ class Folder:
             found.update(data[start : start + _BLOCK_BYTES])
         return found.hexdigest()
 
+    def dropped(self) -> list[int]:
+        """The numbers of the samples that were dropped: they are here, and nobody is to see them."""
+        if self._dropped is None:
+            self._dropped = self._record.numbers(self.keys()) if self._record else []
+        return self._dropped
+
     def keys(self) -> Iterator[str]:
-        """Every key, in order."""
+        """Every key, in order, also of samples that were dropped."""
         try:
             yield from self._index.keys()
         except NotVerified as error:
@@ -218,7 +239,7 @@ def _open_remote(place: str) -> Folder:
     index = _index(shown(place), memoryview(index_data), body, _HINT_REMOTE)
     reader = RemoteReader(place, sizes=_sizes(index))
     name = body.dataset if body is not None else tail(place, 1)
-    return Folder(Opened(place, name, body, index, reader))
+    return Folder(Opened(place, name, body, index, reader, _record(shown(place), reader)))
 
 
 def _open_local(place: str) -> Folder:
@@ -236,7 +257,8 @@ def _open_local(place: str) -> Folder:
     lies = index.folder or home
     name = body.dataset if body is not None else tail(lies, 1)
     again = home if file == INDEX and not index.folder else place
-    return Folder(Opened(again, name, body, index, LocalReader(Path(lies), _sizes(index))))
+    own = LocalReader(Path(lies), _sizes(index))
+    return Folder(Opened(again, name, body, index, own, _record(lies, own)))
 
 
 def _index(place: str, index_data: memoryview, body: Manifest | None, hint: Bilingual) -> Index:
@@ -274,6 +296,21 @@ def _manifest(place: str, reader: ShardReader) -> Manifest | None:
     if body is None and '"kind": "Manifest"' in text:
         raise NotVerified(f"{place}: {MANIFEST} cannot be read", hint=_HINT_REPAIR)
     return body
+
+
+def _record(place: str, reader: ShardReader) -> Record:
+    """What was dropped from a folder; NotVerified if that cannot be known, or shards are being exchanged."""
+    try:
+        data = reader.document(DROPPED)
+    except Refused:
+        return Record()
+    try:
+        record = parse_record(None if data is None else data.decode("utf-8"))
+    except (BadRecord, UnicodeDecodeError) as error:
+        raise NotVerified(f"{place}: {DROPPED} cannot be used: {error}", hint=_HINT_RECORD) from None
+    if record.rewriting:
+        raise NotVerified(f"{place}: its shards are being written anew", hint=_HINT_REWRITE)
+    return record
 
 
 def _mapped(path: Path) -> memoryview | None:

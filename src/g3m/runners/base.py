@@ -53,6 +53,7 @@ from g3m.steps.layout import lay_out
 from g3m.steps.pack import pack, read_shard_receipt
 from g3m.steps.publish import publish, published, read_manifest, used_up
 from g3m.steps.reshard import repack
+from g3m.steps.rewrite import finish_all
 from g3m.steps.stream import stream
 from g3m.steps.streamed import bytes_here
 from g3m.steps.survey import survey
@@ -113,6 +114,8 @@ class Summary:
 
 def drive(plan: Plan, session: Session, runner: Runner, sinks: Sequence[Sink] = ()) -> Summary:
     """Do what is left of a plan; raises the one error, PartialError or Interrupted if not all is done."""
+    if session.shelf is None:
+        finish_all([session.store.root / dataset.recipe.folder for dataset in plan.datasets], session)
     for dataset in plan.datasets:
         if session.shelf is not None:
             session.shelf.pull(dataset.name)
@@ -367,7 +370,7 @@ def _leftovers(plan: Plan, whole: Mapping[str, Manifest], session: Session) -> l
     work = session.store.work
     found = [*work.glob("parts/*.making"), *work.rglob("*.tmp")]
     # Another part of the run may be taking its lease at this moment.
-    found = [path for path in found if not path.match(".lock.*-of-*")]
+    found = [path for path in found if not path.match("*.lock.*-of-*")]
     found += (path for path in work.glob("parts/*.journal") if not path.with_suffix(".part").exists())
     waiting = [dataset for dataset in plan.datasets if dataset.name not in whole]
     for dataset in plan.datasets:

@@ -17,7 +17,7 @@ from g3m.core.plan import Plan
 from g3m.runners.base import Summary
 from g3m.runners.choose import runner_for
 from g3m.runners.part import drive_shared
-from g3m.runners.run import make_session, run_session
+from g3m.runners.run import catalog_after, make_session, run_session
 from g3m.steps.gathered import kept_plan, plan_of_lists
 from g3m.steps.publish import published
 from g3m.steps.ready import OTHER_FOLDER_HINT
@@ -96,13 +96,15 @@ def gather_in(plan: Plan, session: Session, sinks: Sequence[Sink], *, retry_fail
         with run_session(plan, session) as own:
             if retry_failed:
                 _plan_retries(plan, own, sinks)
-            return drive_shared(plan, own, runner_for(own, plan), sinks)
+            summary = drive_shared(plan, own, runner_for(own, plan), sinks)
+        catalog_after(session, sinks)
     except (NoSpace, NotWritable, OtherOptions) as error:
         if session.store.root == Path(session.settings.root):
             raise
         # Their own hints speak of --root.
         hint = OTHER_FOLDER_HINT if isinstance(error, OtherOptions) else _ROOM_HINT
         raise type(error)(error.message, hint=hint) from None
+    return summary
 
 
 def _plan_retries(plan: Plan, session: Session, sinks: Sequence[Sink]) -> None:

@@ -17,7 +17,7 @@ from g3m.core.reshard import parse_size
 from g3m.runners.base import Summary, drive
 from g3m.runners.choose import runner_for
 from g3m.runners.local import jobs_of
-from g3m.runners.run import make_session
+from g3m.runners.run import catalog_after, make_session
 from g3m.steps.ready import OTHER_FOLDER_HINT, Cut, find_source, reshard_plan
 
 _ROOM_HINT = (
@@ -67,8 +67,10 @@ def pack_in(plan: Plan, session: Session, sinks: Sequence[Sink]) -> Summary:
     """Carry out a plan of `plan_in`."""
     try:
         with Guard(jobs_of(session)) as guard:
-            return drive(plan, replace(session, guard=guard), runner_for(session, plan), sinks)
+            summary = drive(plan, replace(session, guard=guard), runner_for(session, plan), sinks)
+        catalog_after(session, sinks)
     except (NoSpace, NotWritable, OtherOptions) as error:
         # Their own hints speak of --root.
         hint = OTHER_FOLDER_HINT if isinstance(error, OtherOptions) else _ROOM_HINT
         raise type(error)(error.message, hint=hint) from None
+    return summary

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session, open_session
-from g3m.core.errors import NotVerified
+from g3m.core.errors import NotVerified, StorageError
 from g3m.core.events import Event, Noted, RunFinished, RunStarted, Sink, TaskFinished, TaskStarted
 from g3m.core.gathering import READER, GatherPlan
 from g3m.core.plan import Plan
@@ -26,6 +26,7 @@ from g3m.steps.examine import Depth, judging
 from g3m.steps.ledger import Finding, Ledger
 from g3m.steps.ready import FORM
 from g3m.steps.resolve import check_treatment, resolve
+from g3m.steps.rewrite import finish_all
 
 VERIFICATION = "verify/"
 """How the names of its tasks begin."""
@@ -103,14 +104,35 @@ def get_in(datasets: Sequence[str], session: Session, sinks: Sequence[Sink]) -> 
 
     plan = borrow(resolve(datasets, session), session, note)
     with run_session(plan, session) as own:
-        return drive_shared(plan, own, runner_for(own, plan), sinks)
+        summary = drive_shared(plan, own, runner_for(own, plan), sinks)
+    catalog_after(session, sinks)
+    return summary
+
+
+def catalog_after(session: Session, sinks: Sequence[Sink]) -> None:
+    """Bring the catalog up to date if the settings say so; the run is done, so its trouble is only told."""
+    if not session.settings.catalog or session.shelf is not None:
+        return
+    from g3m.runners.index import catalog_in
+
+    try:
+        made = catalog_in((), session, sinks)
+        words = [f"{name}: {reason}" for name, reason in made.failed.items()]
+    except StorageError as error:
+        words = [error.message]
+    for text in words:
+        for sink in sinks:
+            sink(Noted(task="catalog/", text=f"the catalog: {text}"))
 
 
 @contextmanager
 def run_session(plan: Plan, session: Session) -> Iterator[Session]:
-    """The session of a run: with a guard, and with one task more than cores where tasks wait for hosts."""
+    """The session of a run: with a guard, and where tasks wait for hosts with one more than cores.
+
+    As many again may be at their end, where they wait for the last hosts and for nothing else.
+    """
     jobs = jobs_of(session)
-    lanes = jobs + 1 if any(isinstance(dataset, GatherPlan) for dataset in plan.datasets) else 0
+    lanes = 2 * (jobs + 1) if any(isinstance(dataset, GatherPlan) for dataset in plan.datasets) else 0
     with Guard(jobs) as guard, session.hosts:
         yield replace(session, guard=guard, lanes=lanes)
 
@@ -148,6 +170,7 @@ def verify_in(
     depth: Depth = "deep" if deep else "structure" if structure else "digests"
     if not repair:
         return _verify_once(datasets, session, sinks, depth)
+    finish_all(list(manifests(session, tuple(datasets))), session)
     # Nothing that can be made again is found by decoding, which is what takes long.
     report = _verify_once(datasets, session, sinks, "structure" if deep else depth)
     shards = broken(report.findings)

@@ -17,6 +17,7 @@ from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
 from g3m.adapters.tar import list_tar
 from g3m.core.digest import strongest
+from g3m.core.dropped import REASON, Record
 from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Noted, Progressed
 from g3m.core.members import Member, Refusal, basename
@@ -26,6 +27,7 @@ from g3m.core.receipt import AssetReceipt, Rejected
 from g3m.core.samples import safe_key
 from g3m.core.shard import Entry, Field, ShardSummary
 from g3m.core.sniff import image_kind
+from g3m.steps.dropped import record_of
 from g3m.steps.find import located, present
 from g3m.steps.pack import Packed, finish_shard, making_path
 
@@ -54,6 +56,7 @@ class _Survey:
     rejected: list[Rejected] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     renamed: bool = False
+    dropped: Record = field(default_factory=Record)
 
     @property
     def clean(self) -> bool:
@@ -68,7 +71,7 @@ def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     if receipt is None:
         raise BadArchive(f"{asset.name}: the fetched file is gone; run again")
     path = located(session, asset, receipt)
-    survey = _Survey()
+    survey = _Survey(dropped=record_of(dataset, session))
     with MemberReader(path) as reader:
         for number, group in enumerate(_groups(list_tar(path), survey)):
             session.check_stop()
@@ -127,7 +130,9 @@ def _groups(items: Iterable[Member | Refusal], survey: _Survey) -> Iterator[_Gro
 
 def _judge(group: _Group, reader: MemberReader, survey: _Survey) -> None:
     image = group.members.get("jpg")
-    if group.twice or not safe_key(basename(group.key)):
+    if group.key.removeprefix("./") in survey.dropped or basename(group.key) in survey.dropped:
+        problem = REASON
+    elif group.twice or not safe_key(basename(group.key)):
         problem = "duplicate_key" if group.twice else "unsafe_key"
     elif image is None or "txt" not in group.members:
         problem = "incomplete" if group.members else ""
@@ -174,7 +179,8 @@ def _find(key: str, group: _Group, packed: Packed) -> None:
 
 def _rewrite(reader: MemberReader, part: Path, survey: _Survey) -> tuple[Packed, ShardSummary]:
     packed = Packed([], survey.rejected, survey.notes)
-    packed.note("rewritten_shard")
+    if survey.renamed or any(reason != REASON for _, reason, _ in survey.rejected):
+        packed.note("rewritten_shard")
     keys = unique_keys(basename(group.key) for group in survey.whole)
     with ShardWriter(part) as writer:
         for key, group in zip(keys, survey.whole, strict=True):

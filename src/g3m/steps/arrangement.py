@@ -12,6 +12,7 @@ from pathlib import Path
 
 from g3m.adapters.disk import read_document, write_document
 from g3m.adapters.session import Session
+from g3m.core.dropped import REASON
 from g3m.core.errors import TooManyRejected
 from g3m.core.gathering import GatherPlan
 from g3m.core.plan import DatasetPlan, Task, asset_id
@@ -96,13 +97,14 @@ def check_rejected(
 ) -> None:
     """Stop a dataset of which too much is unusable, and leave the list of it; `counted` are in no list.
 
-    What is left out because the policy says so was asked for, and does not count as unusable.
+    What is left out because the policy says so, or was dropped, was asked for, and is not unusable.
     """
     limit = session.settings.max_rejected
     limit = dataset.recipe.expect.rejected_fraction if limit < 0 else limit
     counts, policy = add_counts((count_reasons(rejected), counted or {})), dataset.treatment.policy
     total = samples + sum(counts.values())
-    unusable = {reason: count for reason, count in counts.items() if policy.get(reason) != "reject"}
+    asked_for = {REASON, *(reason for reason, action in policy.items() if action == "reject")}
+    unusable = {reason: count for reason, count in counts.items() if reason not in asked_for}
     if samples == 0 or sum(unusable.values()) > limit * total:
         shown = unusable if samples else counts
         words = ", ".join(f"{count} {reason}" for reason, count in shown.items()) or "none found"

@@ -20,6 +20,7 @@ from g3m.core.plan import DatasetPlan, Plan
 from g3m.core.receipt import Rejected
 from g3m.core.secrets import host_of
 from g3m.steps.arrangement import borrowed_path, read_arrangement, read_rejected, rejected_lines
+from g3m.steps.dropped import record_of
 from g3m.steps.find import present
 from g3m.steps.findings import borrowed_findings_path, read_findings
 from g3m.steps.peers import peer_listings, shard_asset
@@ -42,6 +43,7 @@ def borrow(plan: Plan, session: Session, note: Callable[[str], None]) -> Plan:
 def _borrowed(dataset: DatasetPlan, session: Session, note: Callable[[str], None]) -> DatasetPlan:
     own = dataset.recipe.samples.reader == "shards" or dataset.estimated
     own = own or published(dataset, session) is not None or read_arrangement(dataset, session) is not None
+    own = own or bool(record_of(dataset, session))  # a peer's shards may hold what was dropped here
     if own or all(present(session, asset) is not None for asset in dataset.assets):
         return dataset
     for address, listing in peer_listings(session):

@@ -17,9 +17,11 @@ from typing import BinaryIO
 from g3m.adapters.disk import read_document, remove
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher
-from g3m.core.errors import UnknownDataset
+from g3m.core.dropped import DROPPED
+from g3m.core.errors import NotVerified, UnknownDataset
 from g3m.core.events import Event, Progressed
 from g3m.core.receipt import Manifest, asset_receipt, manifest
+from g3m.steps.dropped import read_record
 from g3m.steps.examine import Examined, Examiner, Judge, Piece, open_index, pieces
 from g3m.steps.ledger import DAMAGE, UNUSABLE, Finding, Ledger
 from g3m.steps.publish import COMPANIONS, FINDINGS, INDEX, MANIFEST, companions
@@ -96,6 +98,7 @@ def check(
             ledger.decoded[body.dataset] = ledger.decoded.get(body.dataset, 0) + item.decodable
     ledger.add(_duplicates(twins, folder, body, session))
     ledger.add(_check_companions(folder, body))
+    ledger.add(_check_record(folder, body))
     names = {shard.name for shard in body.shards}
     there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.tar")))
     ledger.add(
@@ -149,6 +152,16 @@ def _known(folder: Path, body: Manifest) -> frozenset[tuple[str, str]]:
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return frozenset(pair for pair in known if pair[1] in UNUSABLE)
+
+
+def _check_record(folder: Path, body: Manifest) -> Iterator[Finding]:
+    """The record of dropped samples must be readable, and no exchange of shards may be under way."""
+    try:
+        if read_record(folder).rewriting:
+            words = "shards are being written anew; `g3m drop --rewrite` finishes it"
+            yield Finding(body.dataset, DROPPED, "structure", words)
+    except NotVerified as error:
+        yield Finding(body.dataset, DROPPED, "structure", error.message)
 
 
 def _check_companions(folder: Path, body: Manifest) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from g3m.adapters.disk import make_folder, remove, write_document
 from g3m.adapters.session import USER_AGENT, Session
 from g3m.adapters.shards import ShardWriter
 from g3m.adapters.turns import Turns
+from g3m.core.dropped import REASON
 from g3m.core.errors import ContentError, Unreachable
 from g3m.core.events import Event, RowsMeasured
 from g3m.core.gathering import GatherPlan, Row, row_key
@@ -37,6 +38,7 @@ from g3m.core.reshard import parse_size
 from g3m.core.samples import Caption, treat_caption
 from g3m.core.shard import ShardSummary
 from g3m.core.treatment import CAPTION_BOUND_BYTES
+from g3m.steps.dropped import record_of
 from g3m.steps.judge import Judge
 from g3m.steps.ledger import UNUSABLE
 from g3m.steps.outcome import Figures, Outcome, RowTable, names_beside
@@ -119,6 +121,7 @@ class Desk:
     def __init__(self, task: Task, dataset: GatherPlan, todo: Portion, session: Session) -> None:
         self.part = making_path(task, session)
         self._task, self._dataset, self._todo, self._session = task, dataset, todo, session
+        self._dropped = record_of(dataset, session)
         self._judge = Judge(dataset.gathering, dataset.treatment, session.guard)
         self._open: dict[int, tuple[Row, Caption]] = {}
         self._judged: SimpleQueue[tuple[int, Outcome, bytes | memoryview, int] | BaseException] = (
@@ -153,7 +156,11 @@ class Desk:
     def wanted(self, rows: Iterator[Row]) -> Iterator[Wanted]:
         """What to ask for. A row whose caption would be rejected anyway costs no request."""
         has_captions, treatment = bool(self._dataset.gathering.columns.caption), self._dataset.treatment
+        task_rows = self._dataset.gathering.task_rows
         for place, row in enumerate(rows):
+            if self._dropped and row_key(self._task.shard, place, task_rows) in self._dropped:
+                self._put(place, Outcome(row=Row(row.number, "", ""), reason=REASON), b"")
+                continue
             if row.number in self._todo.settled:
                 self._put(place, Outcome(row=row, reason=self._todo.settled[row.number]), b"")
                 continue
@@ -291,6 +298,7 @@ def crowd_for(session: Session, *, is_again: bool) -> Crowd:
         total_s=settings.url_timeout_s,
         body_bytes=parse_size(settings.max_url_bytes, "max-url-bytes"),
         held_bytes=UNDER_WAY_BYTES,
+        abreast=session.lanes // 2,  # the other half is for tasks that wait for their last rows
         alarm=not is_again,
     )
     options = HttpOptions(user_agent=USER_AGENT, variables=session.variables, stopping=session.stop.is_set)

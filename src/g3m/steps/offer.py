@@ -36,9 +36,11 @@ from g3m.core.receipt import AssetReceipt, shard_receipt
 from g3m.core.recipe import Asset
 from g3m.core.serving import Catalogue, SharedPath
 from g3m.core.shard import ShardSummary
+from g3m.steps.dropped import read_record, record_of, refuse_held, still_held
+from g3m.steps.examine import open_index
 from g3m.steps.find import part_path, read_receipt, whole_path
 from g3m.steps.pack import shard_path
-from g3m.steps.publish import COMPANIONS, MANIFEST, companions, read_manifest
+from g3m.steps.publish import COMPANIONS, INDEX, MANIFEST, companions, read_manifest
 from g3m.steps.resolve import resolve
 
 _READ_BYTES = 2**20
@@ -62,9 +64,12 @@ def known_datasets(session: Session, names: Sequence[str] = ()) -> tuple[Dataset
 def offer(datasets: Sequence[DatasetPlan], session: Session) -> tuple[Listing, Catalogue]:
     """What these datasets have here: the list, and the file behind each path of it."""
     assets: dict[str, _Found] = {}
+    dropped = [dataset for dataset in datasets if record_of(dataset, session)]
+    closed = {asset_id(asset) for dataset in dropped for asset in dataset.assets}
     for dataset in datasets:
         for asset in dataset.assets:
-            one = _asset(asset, dataset, session) if may_be_shared(asset.name) else None
+            may_be = may_be_shared(asset.name) and asset_id(asset) not in closed
+            one = _asset(asset, dataset, session) if may_be else None
             if one is not None:
                 assets.setdefault(one.entry.id, one)
     shared = [found for dataset in datasets if (found := _published(dataset, session)) is not None]
@@ -88,6 +93,24 @@ def offer(datasets: Sequence[DatasetPlan], session: Session) -> tuple[Listing, C
                 digest=f"sha256:{file.sha256}",
             )
     return listing, Catalogue(build(listing).encode(), paths)
+
+
+def refuse_dropped(datasets: Sequence[DatasetPlan], session: Session) -> None:
+    """NotVerified if shards that would be offered still hold samples that were dropped."""
+    for dataset in datasets:
+        folder = session.store.root / dataset.recipe.folder
+        if record_of(dataset, session) and read_manifest(dataset, session) is not None:
+            refuse_held(folder, open_index(folder / INDEX))
+
+
+def _holds_dropped(folder: Path) -> bool:
+    record = read_record(folder)
+    if not record:
+        return False
+    try:
+        return bool(record.rewriting or still_held(folder, open_index(folder / INDEX)))
+    except (OSError, ValueError):
+        return True
 
 
 def _below(path: Path, session: Session) -> tuple[str, ...]:
@@ -151,6 +174,8 @@ def _published(dataset: DatasetPlan, session: Session) -> tuple[SharedDataset, P
     if body is None or body.dataset != dataset.name or not body.shards:
         return None
     folder = session.store.root / dataset.recipe.folder
+    if _holds_dropped(folder):
+        return None
     if not all(
         may_be_shared(shard.name) and _size(folder / shard.name) == shard.size_bytes for shard in body.shards
     ):

@@ -21,6 +21,7 @@ from g3m.adapters.grown import GrownShard, Moved
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
+from g3m.core.dropped import REASON
 from g3m.core.errors import BadArchive
 from g3m.core.events import Event, Progressed, TaskFinished
 from g3m.core.indexing import IndexedShard, encode
@@ -30,6 +31,7 @@ from g3m.core.samples import Caption, Pick, Ref, treat_caption
 from g3m.core.shard import Entry, ShardSummary
 from g3m.core.treatment import CAPTION_BOUND_BYTES, Treatment
 from g3m.steps.arrangement import asset_receipts, list_path, read_arrangement
+from g3m.steps.dropped import record_of
 from g3m.steps.streamed import check_unused, grown_shard, release, shard_picks, source_path
 from g3m.steps.treat import Treater
 
@@ -134,6 +136,7 @@ def _fill(
     """Put a range of the sample list into a shard."""
     assets = asset_receipts(dataset, session)
     packed, treater = Packed(), Treater(dataset.treatment, session.guard)
+    dropped = record_of(dataset, session)
     with ExitStack() as stack:
         stack.enter_context(writer)
         readers = {
@@ -144,7 +147,10 @@ def _fill(
         lines.seek(task.offset_bytes)
         for number, pick in enumerate(shard_picks(lines, task.samples, found.sources)):
             session.check_stop()
-            _pack_one(pick, readers, treater, writer, packed)
+            if pick.key in dropped:
+                packed.rejected.append((pick.key, REASON, ""))
+            else:
+                _pack_one(pick, readers, treater, writer, packed)
             if number % TICK_SAMPLES == 0:
                 yield Progressed(task=task.id, done_bytes=number, total_bytes=task.samples)
         if packed.rejected and isinstance(writer, GrownShard):

@@ -22,6 +22,7 @@ from g3m.core.receipt import Manifest, manifest
 from g3m.core.recipe import Recipe, suggest
 from g3m.core.shard import ShardSummary
 from g3m.steps.check import manifests
+from g3m.steps.dropped import refuse_held
 from g3m.steps.examine import open_index
 from g3m.steps.publish import INDEX, MANIFEST
 
@@ -97,6 +98,7 @@ def _open(folder: Path, body: Manifest | None, session: Session) -> Here:
     except (OSError, ValueError) as error:
         raise NotVerified(f"{path}: cannot be used: {error}", hint=_HINT_INDEX) from None
     place = folder if body else Path(os.path.abspath(path.parent / index.folder))
+    refuse_held(place, index)
     shards = body.shards if body else _counted(place, index)
     stated = sum(shard.samples for shard in shards)
     if len(index) != stated:

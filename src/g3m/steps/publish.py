@@ -242,18 +242,25 @@ def _manifest(
 def _companions(
     dataset: DatasetPlan, made: Manifest, rejected: Sequence[Rejected], session: Session
 ) -> dict[str, str | Iterator[bytes]]:
+    return {
+        INDEX: _index(dataset, made, session),
+        "rejected.jsonl": rejected_lines(rejected),
+        **counted(made),
+        "README.md": card(dataset.recipe, made),
+    }
+
+
+def counted(made: Manifest) -> dict[str, str]:
+    """The small files that follow from a manifest alone."""
     names = [shard.name for shard in made.shards]
     counts = [shard.samples for shard in made.shards]
     split = {"name": made.dataset, "filenames": names, "shard_lengths": counts, "num_samples": made.samples}
     wids = [{"url": shard.name, "nsamples": shard.samples} for shard in made.shards]
     return {
-        INDEX: _index(dataset, made, session),
-        "rejected.jsonl": rejected_lines(rejected),
         "sizes.json": json.dumps(dict(zip(names, counts, strict=True)), indent=1) + "\n",
         "_info.json": json.dumps({"name": made.dataset, "splits": {made.dataset: split}}, indent=1) + "\n",
         "wids-meta.json": json.dumps({"wids_version": 1, "shardlist": wids}, indent=1) + "\n",
         "SHA256SUMS": "".join(f"{shard.sha256}  {shard.name}\n" for shard in made.shards),
-        "README.md": card(dataset.recipe, made),
     }
 
 

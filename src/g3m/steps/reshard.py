@@ -14,6 +14,7 @@ from pathlib import Path
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
+from g3m.core.dropped import REASON
 from g3m.core.errors import BadArchive, StorageError
 from g3m.core.events import Event, Progressed
 from g3m.core.members import Member
@@ -22,6 +23,7 @@ from g3m.core.reshard import Bundle, ReshardPlan, SourceShard
 from g3m.core.shard import Entry, Field
 from g3m.core.sniff import image_kind
 from g3m.steps.arrangement import list_path, read_arrangement
+from g3m.steps.dropped import record_of
 from g3m.steps.pack import TICK_SAMPLES, Packed, finish_shard, making_path
 from g3m.steps.treat import Treater
 
@@ -41,6 +43,7 @@ def repack(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         raise BadArchive(f"{task.dataset}: the sample list is gone; run again")
     part = making_path(task, session)
     packed, treater = Packed(), Treater(dataset.treatment, session.guard)
+    dropped = record_of(dataset, session)
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(part))
         sources = stack.enter_context(_Sources(dataset))
@@ -48,7 +51,11 @@ def repack(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         lines.seek(task.offset_bytes)
         for number in range(task.samples):
             session.check_stop()
-            _repack_one(Bundle.from_line(lines.readline()), sources, treater, writer, packed)
+            bundle = Bundle.from_line(lines.readline())
+            if bundle.key in dropped:
+                packed.rejected.append((bundle.key, REASON, ""))
+            else:
+                _repack_one(bundle, sources, treater, writer, packed)
             if number % TICK_SAMPLES == 0:
                 yield Progressed(task=task.id, done_bytes=number, total_bytes=task.samples)
         sources.close()

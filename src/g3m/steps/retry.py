@@ -20,6 +20,7 @@ from g3m.core.outcomes import may_succeed
 from g3m.core.receipt import ShardReceipt, latest_reasons
 from g3m.steps.again import AgainShard, again_shards, line_of, write_again
 from g3m.steps.arrangement import check_rejected, read_arrangement
+from g3m.steps.dropped import record_of
 from g3m.steps.outcome import EXPECTED, kept_name, read_table
 from g3m.steps.pack import object_name, read_shard_receipt, shard_path
 
@@ -86,10 +87,11 @@ class _Cutter:
         """The lines of every row that may succeed, a task at a time."""
         pending: list[tuple[bytes, str]] = []
         offset = 0
+        dropped = record_of(self.dataset, self.session)
         for name in names:
             for row in self._table(name):
                 self.session.check_stop()
-                if row["reason"] and may_succeed(row["reason"]):
+                if row["reason"] and may_succeed(row["reason"]) and row["key"] not in dropped:
                     pending.append((self._line(row, row["reason"]), row["reason"]))
                 if len(pending) == self.dataset.gathering.task_rows:
                     yield (data := self._cut(pending, offset))

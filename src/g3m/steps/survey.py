@@ -15,6 +15,7 @@ from g3m.adapters.disk import write_document
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.tar import list_tar
+from g3m.core.dropped import REASON
 from g3m.core.errors import (
     BadArchive,
     NoSpace,
@@ -33,6 +34,7 @@ from g3m.core.shard import BLOCK_BYTES, Entry, padding
 from g3m.core.sniff import container
 from g3m.steps.arrange import write_list
 from g3m.steps.arrangement import check_rejected, list_path, read_arrangement
+from g3m.steps.dropped import read_record
 from g3m.steps.reshard import check_unchanged, plan_of
 
 _HEAD_BYTES = 512
@@ -109,8 +111,9 @@ class _Surveyor:
         partition = Partition(dataset.shard_samples, dataset.shard_limit_bytes)
         for number, source in enumerate(dataset.sources):
             check_unchanged(source)
+            dropped = read_record(Path(source.path.removesuffix(source.name)))
             for group in groups(self._members(source)):
-                problem = judge(group)
+                problem = REASON if group.name in dropped else judge(group)
                 if problem:
                     self._reject(group.name, problem, group.detail or source.name)
                     continue

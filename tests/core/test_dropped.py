@@ -1,0 +1,107 @@
+"""core/dropped.py: the record says what was put into it, damage is never silence, lists name what they mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from g3m.core.dropped import (
+    BadLine,
+    BadRecord,
+    Drop,
+    Exchange,
+    Record,
+    Wanted,
+    key_line,
+    parse,
+    same_url,
+    url_line,
+)
+from g3m.core.shard import ShardSummary
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+drops = st.builds(Drop, texts, st.text(st.characters(exclude_categories=["Cs"])), texts, texts)
+
+
+@given(st.lists(drops))
+def test_a_record_comes_back_as_it_was_written(given_drops: list[Drop]) -> None:
+    """Whatever keys, reasons and names hold, also line ends of every kind."""
+    record = Record({drop.key: drop for drop in given_drops})
+    assert parse(record.encode()) == Record(dict(sorted(record.drops.items())))
+    assert bool(parse(record.encode())) == bool(given_drops)
+
+
+def test_an_exchange_comes_back_as_it_was_written() -> None:
+    """The first line has all that finishing needs."""
+    exchange = Exchange(ShardSummary("a/00000.tar", 3, 10240, "ab"), "x-00000.tar.1.exchange", ("k", "l"))
+    assert parse(Record({}, (exchange,)).encode()).rewriting == (exchange,)
+
+
+def test_what_was_said_first_stays() -> None:
+    """Dropping once more changes neither reason nor source of what was dropped before."""
+    record = Record({"a": Drop("a", "first")}).added([Drop("a", "second"), Drop("b")])
+    assert [(one.key, one.reason) for one in record.drops.values()] == [("a", "first"), ("b", "")]
+    assert ("a" in record, "c" in record, len(record)) == (True, False, 2)
+
+
+GOOD = '{"format": 1, "kind": "Dropped"}\n{"key": "a", "reason": "", "from": ""}\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        GOOD[:-1],
+        GOOD[:-10],
+        GOOD.replace("1", "2", 1),
+        GOOD.replace("Dropped", "Manifest"),
+        GOOD.replace('"a"', "1"),
+        GOOD.replace('"key"', '"keys"'),
+        "[]\n",
+        "[" * 100_000 + "\n",
+        '{"format": 1, "kind": "Dropped", "rewriting": [["../x", 1, 1, "", "p", []]]}\n',
+        '{"format": 1, "kind": "Dropped", "rewriting": [["x.tar", 1, 1, "", "../p", []]]}\n',
+        '{"format": 1, "kind": "Dropped", "rewriting": [["x.tar", "1", 1, "", "p", []]]}\n',
+    ],
+)
+def test_a_damaged_record_is_an_error(text: str) -> None:
+    """Nobody may take it for a folder from which nothing was dropped; only a missing file is that."""
+    with pytest.raises(BadRecord):
+        parse(text)
+    assert not parse(None)
+
+
+@pytest.mark.parametrize("line", ["{", '{"key": 1}', '{"key": ""}', '{"key": "a", "dataset": 1}', "{}"])
+def test_a_line_without_a_key_is_refused(line: str) -> None:
+    """A takedown must not be lost in silence."""
+    with pytest.raises(BadLine):
+        key_line(line)
+
+
+@pytest.mark.parametrize("line", ["no address", "ftp://a.example/", '{"key": "a"}', "http://u:p@a.example/"])
+def test_a_line_without_an_address_is_refused(line: str) -> None:
+    """The words never hold the address itself, which may have a login in it."""
+    with pytest.raises(BadLine) as caught:
+        url_line(line)
+    assert "u:p" not in str(caught.value)
+
+
+def test_addresses_are_compared_in_one_spelling() -> None:
+    """Lists and samples spell the same address differently."""
+    assert url_line('{"url": "HTTPS://Example.com:443/a%20b.jpg#x"}') == same_url(
+        "https://example.com/a b.jpg"
+    )
+    assert (same_url(None), same_url("words"), same_url(3)) == ("", "", "")
+
+
+def test_entries_find_samples_of_the_datasets_that_they_name() -> None:
+    """A key is for all datasets, DATASET/KEY for one, and so is a line with a dataset."""
+    wanted = Wanted([("", "a"), ("", "coco/b"), ("sbu", "c"), ("", "d/e")])
+    assert wanted.entries == 4
+    assert set(wanted.of("coco")) == {"a", "b", "coco/b", "d/e"}
+    assert set(wanted.of("sbu")) == {"a", "c", "coco/b", "d/e"}
+    wanted.hit(wanted.of("coco")["b"])
+    wanted.hit(wanted.of("coco")["d/e"])
+    assert list(wanted.unmatched()) == ["a", "sbu/c"]

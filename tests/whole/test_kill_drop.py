@@ -1,0 +1,97 @@
+"""`g3m drop --rewrite`, killed at any moment: readers see right samples or a refusal, and the end is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.whole.conftest import Opener
+from tests.whole.sources import REPOSITORY
+
+import g3m
+from g3m.lab.world import World
+from g3m.runners.run import get_in
+
+
+def same_size_without_one(folder: Path) -> list[str]:
+    """A key of each shard that is as long without it: only there a wrong index could go unseen."""
+    keys = []
+    for path in sorted(folder.glob("*.tar")):
+        sizes: dict[str, int] = {}
+        with tarfile.open(path) as archive:
+            for member in archive:
+                key = member.name.partition(".")[0]
+                sizes[key] = sizes.get(key, 0) + 512 + member.size + -member.size % 512
+        total = sum(sizes.values())
+        keys += [
+            key
+            for key, size in sizes.items()
+            if -(-(total - size + 1024) // 10240) == -(-(total + 1024) // 10240)
+        ][:1]
+    assert keys
+    return keys
+
+
+@pytest.mark.parametrize("offset", range(2))
+def test_a_kill_before_any_change_on_the_disk_loses_nothing(
+    offset: int, open_session: Opener, small_shards: int, world: World, tmp_path: Path
+) -> None:
+    """Whichever change is not made, nobody reads wrong bytes or a dropped sample, and the same line ends it."""
+    assert small_shards
+    begin = tmp_path / "begin"
+    get_in(["cc3m_valid"], open_session(begin), [])
+    g3m.pack("cc3m_valid", to=begin / "small", root=begin, image_size=16, shard_size=small_shards)
+    expected: dict[str, dict[str, Any]] = {}
+    dropped = same_size_without_one(begin / "small")
+    for folder in (begin / "small", begin / "cc3m" / "cc3m_valid"):
+        with g3m.dataset(folder) as data:
+            expected[str(folder.relative_to(begin))] = {
+                one.key: [zlib.crc32(one.image), one.text] for one in data
+            }
+    (tmp_path / "expected.json").write_text(json.dumps(expected))
+    (tmp_path / "keys.txt").write_text("\n".join(dropped))
+    job = {
+        "work": "drop",
+        "source": str(tmp_path / "keys.txt"),
+        "expected": str(tmp_path / "expected.json"),
+        "dropped": dropped,
+        "root": str(tmp_path / "root"),
+        "begin": str(begin),
+        "options": {**world.options, "jobs": 1},
+        "variables": world.variables,
+        "shard_samples": small_shards,
+        "flush_bytes": 32768,
+        "count_file": str(tmp_path / "count"),
+        "offset": offset,
+        "stride": 2,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.whole.crash_driver"],
+        cwd=REPOSITORY,
+        env={**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"},
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["first"] == 0, done.stderr
+    assert answer["steps"] > 60
+    for crash in answer["crashes"]:
+        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{done.stderr}"
+        assert "broken" not in crash, words
+        assert crash["killed"], words
+        assert crash["read"] == 0, words
+        assert crash["second"] == 0, words
+        seen = [name for name, _ in crash["differs"] if ".g3m/" not in name and not name.endswith(".tmp")]
+        assert seen == [], words
+        assert [name for name in crash["left"] if not name.endswith(".tmp")] == [], words
