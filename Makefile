@@ -84,6 +84,7 @@ servers: $(VENV)/tested
 	  test -z "$$missing" || sh tests/netlab/install.sh $$missing || echo "could not install all of: $$missing"; fi
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { \
 	  echo "make test needs nginx: install your system's package nginx-light (or nginx)"; exit 1; }
+	@command -v chromium >/dev/null || { echo "make test needs a browser: install your system's package chromium"; exit 1; }
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build

@@ -1,7 +1,7 @@
 """Whether the lab can stand on this machine: root, network namespaces with a firewall, and the servers.
 
 python -m tests.netlab.usable             exits with 0, or says why not and exits with 1
-python -m tests.netlab.usable packages    the Debian packages that are missing
+python -m tests.netlab.usable packages    the Debian packages that are missing, those of the other tests included
 """
 
 from __future__ import annotations
@@ -33,10 +33,17 @@ PROGRAMS = {
 }
 """Each program and the Debian package that has it."""
 
+BROWSER = {"chromium": "chromium"}
+"""What tests/web needs, on any system."""
+
 
 def missing_packages() -> list[str]:
     """The packages whose programs are not here."""
-    return sorted({package for name, package in PROGRAMS.items() if shutil.which(name, path=PATH) is None})
+    return _missing(PROGRAMS)
+
+
+def _missing(programs: dict[str, str]) -> list[str]:
+    return sorted({package for name, package in programs.items() if shutil.which(name, path=PATH) is None})
 
 
 def why_not() -> str:
@@ -62,7 +69,7 @@ def why_not() -> str:
 def main() -> int:
     """Say what is missing, on one line."""
     packages = sys.argv[1:] == ["packages"]
-    words = " ".join(missing_packages()) if packages else why_not()
+    words = " ".join(_missing(PROGRAMS | BROWSER)) if packages else why_not()
     if words:
         print(words)
     return 1 if words and not packages else 0

@@ -1,0 +1,196 @@
+"""`g3m view --export`: the pages as files that open by double click, without a server.
+
+Here: asking the server's own app for one page after the other, and the folder. Which pages there are and what
+they are called is decided in copy_links.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from g3m.core.errors import UsageError, storage_error
+from g3m.ui.web.app import make_app
+from g3m.ui.web.copy_links import START, CopyLinks, Page, Picture
+from g3m.ui.web.library import Library
+from g3m.ui.web.links import STATIC, ServerLinks
+from g3m.ui.web.pages import COOKIE
+from g3m.ui.web.pictures import Pictures, placeholder
+
+MARKER = "g3m-view.json"
+"""Stands in every copy, so that the next one knows what it may replace."""
+
+FORMAT = 1
+OWN = frozenset({START, MARKER, "pages", "pictures", "static"})
+_FOLDERS = ("pages", "pictures", "static")
+_DRAWERS = 4
+_OTHER_HINT = (
+    "name a folder that is empty or not there yet; an earlier copy is replaced",
+    "请指定空目录或尚不存在的目录；先前导出的副本会被替换",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written; `samples` says of each dataset how many have a page, and how many there are."""
+
+    folder: Path
+    pages: int
+    pictures: int
+    size_bytes: int
+    samples: Mapping[str, tuple[int, int]]
+
+
+def export(
+    library: Library,
+    pictures: Pictures,
+    folder: Path,
+    *,
+    samples: int = 500,
+    language: str = "en",
+    tell: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write the pages about every dataset, and about its first `samples` samples, into a folder.
+
+    `tell` hears how many pages are written and known. An earlier copy stays until all is written.
+    UsageError if the folder holds anything else, NoSpace, NotWritable or StorageError if the disk refuses.
+    """
+    held = {card.name: card.samples for card in library.cards() if card.samples}
+    links = CopyLinks(held, samples, language)
+    app = make_app(library, pictures=pictures, links_for=lambda _: links)
+    try:
+        with _new_folder(folder) as new, ThreadPoolExecutor(_DRAWERS) as pool:
+            writer = _Writer(new, pictures)
+            for page, name in links.to_write():
+                # On a thread: whoever calls may have a loop of his own, as notebooks do.
+                text = pool.submit(asyncio.run, _ask(app, page, language)).result()
+                for picture, wanted, own in pool.map(writer.draw, links.take_pictures()):
+                    if own != wanted:
+                        links.renamed(picture, own)
+                        text = text.replace(wanted.encode(), own.encode())
+                writer.write(name, text)
+                if tell is not None:
+                    tell(writer.pages, writer.pages + links.waiting)
+            shown = {name: (links.samples_of(name), count) for name, count in held.items()}
+            writer.finish(sorted(links.files), shown)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return Exported(
+        folder=folder,
+        pages=writer.pages,
+        pictures=writer.pictures,
+        size_bytes=writer.size_bytes,
+        samples=shown,
+    )
+
+
+class _Writer:
+    """The files of a copy, and what was counted of them."""
+
+    def __init__(self, folder: Path, pictures: Pictures) -> None:
+        self.pages = self.pictures = self.size_bytes = 0
+        self._folder, self._pictures = folder, pictures
+
+    def draw(self, wanted: tuple[Picture, str]) -> tuple[Picture, str, str]:
+        """Write a picture; returns the name that was wanted and the one it has: not all become JPEGs."""
+        picture, name = wanted
+        try:
+            drawn = self._pictures.draw(picture.dataset, picture.number, picture.side)
+        except LookupError:  # dropped meanwhile
+            drawn = placeholder("missing_image", picture.side)
+        own = name if drawn.kind == "image/jpeg" else name.removesuffix(".jpg") + ".svg"
+        (self._folder / own).write_bytes(drawn.data)
+        return picture, name, own
+
+    def write(self, name: str, text: bytes) -> None:
+        """Write a page."""
+        (self._folder / name).write_bytes(text)
+        self.pages += 1
+
+    def finish(self, files: list[str], shown: Mapping[str, tuple[int, int]]) -> None:
+        """Write what is the same for all pages, and the marker; then count."""
+        for name in files:
+            data = (STATIC / name).read_bytes()
+            (self._folder / "static" / name).write_bytes(data)
+        body = {"format": FORMAT, "samples": {name: list(counts) for name, counts in shown.items()}}
+        text = json.dumps(body, indent=1, ensure_ascii=False)
+        (self._folder / MARKER).write_text(text + "\n", encoding="utf-8")
+        sizes = [path.stat().st_size for path in self._folder.rglob("*") if path.is_file()]
+        self.pictures = sum(1 for _ in (self._folder / "pictures").iterdir())
+        self.size_bytes = sum(sizes)
+
+
+async def _ask(app: Any, page: Page, language: str) -> bytes:
+    """The page as the app answers it, whatever its status: also what is not there has a page that says so."""
+    address = urlsplit(ServerLinks().page(page.name, **dict(page.parameters)) or "")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote(address.path),
+        "raw_path": address.path.encode(),
+        "root_path": "",
+        "query_string": address.query.encode(),
+        "headers": [(b"host", b"localhost"), (b"cookie", f"{COOKIE}={language}".encode())],
+        "client": None,
+        "server": None,
+    }
+    pieces: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            pieces.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return b"".join(pieces)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the wanted one, which takes its place when the block ends well."""
+    _refuse_other(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        new.chmod(0o755)
+        for name in _FOLDERS:
+            (new / name).mkdir()
+        yield new
+        _refuse_other(folder)
+        if folder.exists():
+            old = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            folder.rename(old)
+            try:
+                new.rename(folder)
+            except OSError:
+                old.rename(folder)
+                raise
+            shutil.rmtree(old)
+        else:
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _refuse_other(folder: Path) -> None:
+    """UsageError if there is anything that no export has written."""
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if names and not (MARKER in names and names <= OWN):
+        other = sorted(names - OWN) or sorted(names)
+        raise UsageError(f"{folder} holds other things: {', '.join(other[:3])}", hint=_OTHER_HINT)
