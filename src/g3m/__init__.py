@@ -22,38 +22,54 @@ __all__ = [
     "G3MError",
     "PartialError",
     "dataset",
+    "drop",
     "export",
     "gather",
     "get",
     "index",
+    "leaks",
     "loader",
     "pack",
     "plan",
+    "search",
+    "sql",
+    "stats",
     "verify",
+    "view",
 ]
 
 if TYPE_CHECKING:
     from g3m.core.errors import G3MError, PartialError
     from g3m.load.dataset import dataset
     from g3m.load.torch import loader
+    from g3m.runners.drop import drop
     from g3m.runners.export import export
     from g3m.runners.gather import gather
     from g3m.runners.index import index
     from g3m.runners.pack import pack
     from g3m.runners.run import get, plan, verify
+    from g3m.runners.search import search, sql
+    from g3m.runners.stats import leaks, stats
+    from g3m.ui.web.server import view
 
 _HOMES = {
     "G3MError": "g3m.core.errors",
     "PartialError": "g3m.core.errors",
     "dataset": "g3m.load.dataset",
+    "drop": "g3m.runners.drop",
     "export": "g3m.runners.export",
     "gather": "g3m.runners.gather",
     "get": "g3m.runners.run",
     "index": "g3m.runners.index",
+    "leaks": "g3m.runners.stats",
     "loader": "g3m.load.torch",
     "pack": "g3m.runners.pack",
     "plan": "g3m.runners.run",
+    "search": "g3m.runners.search",
+    "sql": "g3m.runners.search",
+    "stats": "g3m.runners.stats",
     "verify": "g3m.runners.run",
+    "view": "g3m.ui.web.server",
 }
 
 

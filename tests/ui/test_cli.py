@@ -118,8 +118,12 @@ def test_every_flag_of_a_setting_is_one_of_the_table() -> None:
     own |= {"controller", "config", "dataset", "url", "group", "count", "timeout_s", "shell", "off"}  # proxy
     own |= {"host", "port", "token_file"}  # share
     own |= {"to", "shard_size", "max_shard_bytes"}  # pack
-    own |= {"check", "force"}  # index
+    own |= {"check", "force", "pictures"}  # index
     own |= {"factors"}  # export
+    own |= {"evaluation", "out"}  # stats
+    own |= {"keys", "dataset", "limit", "timeout_s"}  # search, sql
+    own |= {"keys", "urls", "reason", "rewrite", "dry_run", "shown"}  # drop
+    own |= {"path", "folder", "samples"}  # view
     own |= {
         "url_column",
         "caption_column",

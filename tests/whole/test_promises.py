@@ -52,7 +52,7 @@ ALLOWED = re.compile(
     r"\.g3m/(parts/mine-0000\d\.tar\.[0-9a-f-]+\.making"
     r"|receipts/(assets|mine)/\.[\w.]+\.tmp"
     r"|plan/(\.[\w.]+|mine\.\d+)\.tmp"
-    r"|\.lock\.[\w.]+\.tmp)"
+    r"|\.\.?lock\.[\w.]+\.tmp)"
     r"|mine/mine/\.(manifest\.json|(rejected|findings)\.jsonl|index\.bin|sizes\.json|_info\.json|wids-meta\.json"
     r"|SHA256SUMS|README\.md)\.[\w.]+\.tmp"
     r"|(\./|\.g3m/(parts/|plan/|receipts/((assets|mine)/)?)?|mine/(mine/)?)"

@@ -17,6 +17,7 @@ import click
 from g3m import __version__
 from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
 from g3m.core.recipe import choose_form, suggest
+from g3m.ui.drop import drop
 from g3m.ui.export import export
 from g3m.ui.gather import LIST_SETTINGS, gather, gather_again, retry_flag, show_gathered
 from g3m.ui.index import index
@@ -33,7 +34,10 @@ from g3m.ui.options import (
 )
 from g3m.ui.pack import pack
 from g3m.ui.proxy import proxy
+from g3m.ui.search import search, sql
 from g3m.ui.share import import_, share, write_list
+from g3m.ui.stats import stats
+from g3m.ui.view import view
 from g3m.ui.watch import watched
 from g3m.ui.words import Speaker, language, printable
 
@@ -234,7 +238,7 @@ def _show_plan(context: Context, made: Plan) -> None:
 @setting_flags("policy", "image_size", "resize", "only_if_bigger", "quality")
 @setting_flags("root", "source", "parity", "jobs", "stream", "keep_assets", "max_rejected", "offline", "lang")
 @setting_flags("proxy", "no_proxy", "route", "peer", "trust_peers", "connections", "bwlimit", "max_time")
-@setting_flags(*LIST_SETTINGS, "form", "runner", "address", "part")
+@setting_flags(*LIST_SETTINGS, "form", "runner", "address", "part", "catalog")
 def get(  # one parameter for each option
     names: tuple[str, ...],
     dry_run: bool,
@@ -450,6 +454,11 @@ cli.add_command(import_)
 cli.add_command(pack)
 cli.add_command(index)
 cli.add_command(export)
+cli.add_command(search)
+cli.add_command(sql)
+cli.add_command(stats)
+cli.add_command(drop)
+cli.add_command(view)
 
 
 @cli.command()

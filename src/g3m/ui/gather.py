@@ -79,7 +79,7 @@ retry_flag = click.option(
 @json_flag
 @quiet_flag
 @setting_flags(*LIST_SETTINGS, "image_size", "resize", "only_if_bigger", "quality", "policy", "max_rejected")
-@setting_flags("root", "runner", "address", "part", "jobs", "offline", "lang")
+@setting_flags("root", "runner", "address", "part", "jobs", "catalog", "offline", "lang")
 @setting_flags("proxy", "no_proxy", "route", "bwlimit", "max_time")
 def gather(lists: tuple[str, ...], json: bool, quiet: bool, **flags: Any) -> None:
     """Gather pictures behind lists of URLs and pack them with their captions.

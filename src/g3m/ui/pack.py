@@ -31,6 +31,7 @@ from g3m.ui.watch import watched
 @quiet_flag
 @setting_flags(
     "root",
+    "catalog",
     "image_size",
     "resize",
     "only_if_bigger",

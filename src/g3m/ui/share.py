@@ -69,7 +69,7 @@ def share(
     from g3m.adapters.beneath import open_beneath
     from g3m.adapters.share import ShareOptions, ShareServer
     from g3m.core.errors import SettingsError
-    from g3m.steps.offer import known_datasets, offer
+    from g3m.steps.offer import known_datasets, offer, refuse_dropped
 
     context = open_context(flags, json=json, quiet=quiet)
     session = context.session
@@ -78,6 +78,7 @@ def share(
         raise SettingsError(f"root: there is no folder {session.store.root}")
     root = session.store.root.resolve()
     datasets = known_datasets(session, names)
+    refuse_dropped(datasets, session)
     listing, _ = offer(datasets, session)
     server = ShareServer(
         lambda parts: open_beneath(root, parts),

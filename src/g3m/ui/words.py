@@ -10,13 +10,17 @@ from collections.abc import Mapping
 
 from g3m.core.errors import Bilingual, G3MError
 from g3m.ui.words_deep import DEEP
+from g3m.ui.words_drop import DROP
 from g3m.ui.words_export import EXPORT
 from g3m.ui.words_gather import GATHER
 from g3m.ui.words_index import INDEX
 from g3m.ui.words_network import NETWORK
 from g3m.ui.words_policy import POLICY
 from g3m.ui.words_proxy import PROXY
+from g3m.ui.words_search import SEARCH
 from g3m.ui.words_share import SHARE
+from g3m.ui.words_stats import STATS
+from g3m.ui.words_view import VIEW
 
 _RUN: Mapping[str, Bilingual] = {
     "error": ("error", "错误"),
@@ -135,13 +139,17 @@ _RUN: Mapping[str, Bilingual] = {
 WORDS: Mapping[str, Bilingual] = {
     **_RUN,
     **DEEP,
+    **DROP,
     **EXPORT,
     **GATHER,
     **INDEX,
     **NETWORK,
     **POLICY,
     **PROXY,
+    **SEARCH,
     **SHARE,
+    **STATS,
+    **VIEW,
 }
 
 

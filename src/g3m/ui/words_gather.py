@@ -63,6 +63,7 @@ CHINESE: Mapping[str, str] = {
     "robots": "网站的 robots.txt 要求不要访问",
     "hash_mismatch": "内容与制作列表时的不同",
     "too_small": "短边像素少于要求",
+    "dropped": "已用 `g3m drop` 移除",
     "aspect": "长宽比超过要求",
     "not_an_image": "不是 JPEG、PNG、WebP、GIF、BMP 或 TIFF",
     "bomb": "图片声明的像素数过大",
