@@ -692,7 +692,7 @@ def test_a_verification_is_stopped(
 
     with pytest.raises(Interrupted):
         verified(standing.root, "structure", runner="ray", on_event=stop)
-    pid, deadline_s = shards.pid(0), time.monotonic() + 30
+    pid, deadline_s = shards.pid(min(shards.begun())), time.monotonic() + 30
     while is_running(pid) and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert not is_running(pid)
