@@ -12,8 +12,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from g3m.adapters.catalog import FILE as CATALOG
-from g3m.adapters.catalog import open_catalog
 from g3m.adapters.disk import Lease, Store, make_folder, read_document, write_document
 from g3m.adapters.local import LocalReader
 from g3m.adapters.session import Session
@@ -268,8 +266,10 @@ def record_drops(place: Place, drops: Sequence[Drop], session: Session) -> Recor
 
 def forget_in_catalogs(place: Place, keys: Sequence[str], session: Session) -> None:
     """Take samples out of the catalogs that may know them."""
+    from g3m.adapters.catalog import FILE, open_catalog  # only here: who packs needs no database
+
     for work in {place.store(session).work, session.store.work}:
-        if (work / CATALOG).is_file():
+        if (work / FILE).is_file():
             # An index only: one that cannot be read is made again, and then without these.
-            with suppress(UnknownCatalog), closing(open_catalog(work / CATALOG, writing=True)) as catalog:
+            with suppress(UnknownCatalog), closing(open_catalog(work / FILE, writing=True)) as catalog:
                 catalog.drop(place.name, keys)
