@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.whole.crashes import crashed
 from tests.whole.disk import check_all_whole, flip, litter, tree
-from tests.whole.sources import REPOSITORY
 
 from g3m.adapters.parts import claimed_bytes
 from g3m.lab.mischief import Trickle
@@ -151,21 +150,9 @@ def _crash_everywhere(place: Place, *, temporary: tuple[str, ...] = (), **job: A
         "stride": 1,
         **job,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.whole.crash_driver"],
-        cwd=REPOSITORY,
-        env=place.variables,
-        input=json.dumps(body),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer["first"] == 0, done.stderr
+    answer, said = crashed(body, place.variables, 120)
     for crash in answer["crashes"]:
-        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{done.stderr}"
+        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
         assert "broken" not in crash, words
         assert crash["second"] == 0, words
         assert [name for name, _ in crash["differs"] if not name.endswith(temporary)] == [], words

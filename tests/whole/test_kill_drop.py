@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import zlib
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.whole.conftest import Opener
-from tests.whole.sources import REPOSITORY
+from tests.whole.crashes import crashed
 
 import g3m
 from g3m.lab.world import World
@@ -72,22 +70,10 @@ def test_a_kill_before_any_change_on_the_disk_loses_nothing(
         "offset": offset,
         "stride": 2,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.whole.crash_driver"],
-        cwd=REPOSITORY,
-        env={**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"},
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer["first"] == 0, done.stderr
+    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 250)
     assert answer["steps"] > 60
     for crash in answer["crashes"]:
-        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{done.stderr}"
+        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
         assert "broken" not in crash, words
         assert crash["killed"], words
         assert crash["read"] == 0, words

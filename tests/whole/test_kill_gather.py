@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.pictures_host import MOODS, PicturesHost, picture, pictures_host
-from tests.whole.sources import REPOSITORY
+from tests.whole.crashes import crashed
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +40,9 @@ def answers(tmp_path: Path, host: PicturesHost, **job: Any) -> dict[str, Any]:
         "stride": 7,
         **job,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.whole.crash_driver"],
-        cwd=REPOSITORY,
-        env={**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"},
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer["first"] == 0, done.stderr
+    answer, said = crashed(given, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 250)
     for crash in answer["crashes"]:
-        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{done.stderr}"
+        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
         assert "broken" not in crash, words
         assert crash["second"] == 0, words
         assert crash["differs"] == [], words

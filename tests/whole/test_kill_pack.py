@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from tests.steps.offline import tar_bytes
+from tests.whole.crashes import crashed
 from tests.whole.disk import tree
-from tests.whole.sources import REPOSITORY
 
 
 def foreign(folder: Path) -> Path:
@@ -53,23 +50,11 @@ def test_a_kill_before_any_change_on_the_disk_loses_nothing(
         "offset": offset,
         "stride": stride,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.whole.crash_driver"],
-        cwd=REPOSITORY,
-        env={**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"},
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer["first"] == 0, done.stderr
+    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 200)
     assert len([name for name in answer["tree"] if name.endswith(".tar")]) == 3
     assert len(answer["crashes"]) >= 10
     for crash in answer["crashes"]:
-        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{done.stderr}"
+        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
         assert "broken" not in crash, words
         assert crash["second"] == 0, words
         assert crash["differs"] == [], words
