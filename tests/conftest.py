@@ -1,11 +1,16 @@
-"""What all tests share: Hypothesis without a clock, because CI machines are slow; a skip is a failure."""
+"""What all tests share: Hypothesis without a clock, because CI machines are slow; a skip is a failure.
+
+The examples are the same in every run, so that a change is judged by what it changes. Who looks for
+new ones says `pytest --hypothesis-profile search`.
+"""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("g3m", deadline=None)
+settings.register_profile("g3m", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("g3m")
 
 

@@ -159,8 +159,8 @@ def test_the_last_tick_is_enough(stream: list[Event]) -> None:
 
 
 def timeless(snapshot: Snapshot) -> Snapshot:
-    """Without what only the speed is made of: bytes that were thrown away count for it if a tick told of them."""
-    return replace(snapshot, marks=(), now_s=0, arrived_bytes=0)
+    """Without what only the speeds are made of: bytes that were thrown away count for it if a tick told of them."""
+    return replace(snapshot, marks=(), row_marks=(), now_s=0, arrived_bytes=0)
 
 
 @given(st.lists(events, max_size=10), events)
