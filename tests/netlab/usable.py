@@ -33,8 +33,8 @@ PROGRAMS = {
 }
 """Each program and the Debian package that has it."""
 
-BROWSER = {"chromium": "chromium"}
-"""What tests/web needs, on any system."""
+OTHERS = {"chromium": "chromium", "strace": "strace"}
+"""What tests/web and tests/crash need."""
 
 
 def missing_packages() -> list[str]:
@@ -69,7 +69,7 @@ def why_not() -> str:
 def main() -> int:
     """Say what is missing, on one line."""
     packages = sys.argv[1:] == ["packages"]
-    words = " ".join(_missing(PROGRAMS | BROWSER)) if packages else why_not()
+    words = " ".join(_missing(PROGRAMS | OTHERS)) if packages else why_not()
     if words:
         print(words)
     return 1 if words and not packages else 0

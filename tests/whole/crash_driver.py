@@ -139,21 +139,36 @@ def in_child(
         os._exit(1)
 
 
-def main() -> None:
-    """Do the job on stdin."""
+WORKS: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "get": get,
+    "repair": repair,
+    "pack": pack,
+    "gather": gather,
+    "drop": drop,
+    "read": read,
+}
+
+
+def prepare(job: dict[str, Any]) -> None:
+    """Import what the works need, and make little data have many moments."""
     import g3m.adapters.parts
     import g3m.core.samples
     import g3m.runners.gather
     import g3m.runners.pack
-    import g3m.runners.run  # before the forks
+    import g3m.runners.run
 
-    job: dict[str, Any] = json.load(sys.stdin)
     g3m.core.samples.SHARD_SAMPLES = job["shard_samples"]
     # A journal from the first bytes on, however small the file.
     g3m.adapters.parts.LEAST_FLUSH_BYTES = g3m.adapters.parts.MOST_FLUSH_BYTES = job["flush_bytes"]
     g3m.adapters.parts.FLUSH_S = g3m.adapters.parts.LEAST_FLUSH_S = 0.0
+
+
+def main() -> None:
+    """Do the job on stdin."""
+    job: dict[str, Any] = json.load(sys.stdin)
+    prepare(job)  # before the forks
     root, begin = Path(job["root"]), Path(job["begin"]) if job["begin"] else None
-    work = {"get": get, "repair": repair, "pack": pack, "gather": gather, "drop": drop}[job["work"]]
+    work = WORKS[job["work"]]
     fuse = Fuse(str(root))
     sys.addaudithook(fuse.see)
 
@@ -174,7 +189,7 @@ def main() -> None:
         try:
             seen["tars"] = check_all_whole(root)
             if job.get("expected"):
-                seen["read"] = in_child(read, job, root, fuse)
+                seen["read"] = in_child(WORKS["read"], job, root, fuse)
             seen["second"] = in_child(work, job, root, fuse)
             seen["same"] = tree(root) == answer["tree"]
             seen["differs"] = sorted(set(tree(root).items()) ^ set(answer["tree"].items()))

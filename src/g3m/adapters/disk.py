@@ -179,9 +179,15 @@ def _alive(pid: int) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents."""
+    """Create a folder and its parents, whose names are on the disk when this returns."""
     try:
+        new = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(new):
+            with contextlib.suppress(
+                PermissionError
+            ):  # to make names in a folder one need not be able to list it
+                sync_folder(folder.parent)
     except OSError as error:
         raise storage_error(error, path) from error
 
@@ -195,6 +201,12 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def rename(made: Path, final: Path) -> None:
+    """Move a file that is finished and synced over its final name, which is on the disk when this returns."""
+    os.replace(made, final)
+    sync_folder(final.parent)
+
+
 def write_document(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Write a file, whole or in pieces, so that all of it is there or nothing, also after a power cut."""
     whole = content.encode("utf-8") if isinstance(content, str) else content
@@ -206,8 +218,7 @@ def write_document(path: Path, content: str | bytes | Iterable[bytes]) -> None:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        rename(temporary, path)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:

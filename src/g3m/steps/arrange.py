@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from g3m.adapters.disk import write_document
+from g3m.adapters.disk import make_folder, rename, write_document
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher, disagreement
@@ -107,7 +107,7 @@ def write_list(
     shards: list[PlannedShard] = []
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(temporary, "wb") as file:
             for number, group in groupby(picks, key=lambda item: item[0]):
                 start, count = file.tell(), 0
@@ -119,7 +119,7 @@ def write_list(
             size_bytes = file.tell()
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        rename(temporary, path)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:

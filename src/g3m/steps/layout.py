@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from g3m.adapters.disk import remove, write_document
+from g3m.adapters.disk import make_folder, remove, rename, write_document
 from g3m.adapters.lists import changed, cut, look, read_span, stamp_of
 from g3m.adapters.session import Session
 from g3m.adapters.tables import count_rows, parquet_columns, read_rows
@@ -184,7 +184,7 @@ def _write(
     shards: list[PlannedShard] = []
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(temporary, "wb") as file:
             for number, batch in enumerate(planner.batches()):
                 name, offset = shard_name(number), file.tell()
@@ -196,7 +196,7 @@ def _write(
             size_bytes = file.tell()
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        rename(temporary, path)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from g3m.adapters.disk import make_folder, sync_folder
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.tables import parquet_columns, read_parquet
@@ -182,10 +184,13 @@ class _Heap:
         spool = self._session.store.part(f"{self._dataset}-table.spool")
         paired.spools["table"] = f"spool:{spool.name}"
         try:
-            spool.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(spool.parent)
             with open(spool, "wb") as file:
                 rows = ((row, _store(file, row)) for ref in tables for row in self._rows(ref))
                 paired.picks = list(_picks_of_rows(rows, paired.rejected, self._limit_bytes))
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(spool.parent)
         except OSError as error:
             raise storage_error(error, spool) from error
         return paired

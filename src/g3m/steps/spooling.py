@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from g3m.adapters.disk import remove
+from g3m.adapters.disk import remove, rename
 from g3m.adapters.inflate import RATIO_FLOOR_BYTES, RATIO_LIMIT
 from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
@@ -123,7 +123,7 @@ class Spooling:
                 plain.export_index(fileobj=file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self._index)
+            rename(temporary, self._index)
         except OSError as error:
             raise storage_error(error, self._index) from error
         drop(end, KEPT_BYTES)

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
-from g3m.adapters.disk import make_folder, remove
+from g3m.adapters.disk import make_folder, remove, rename
 from g3m.adapters.inflate import Inflation
 from g3m.adapters.lists import array_columns, array_rows, is_arrays
 from g3m.adapters.members import MemberReader
@@ -62,7 +62,7 @@ def unpack(path: Path, name: str, dataset: str, number: int, session: Session) -
     try:
         made = unpacker.plain(path, name.lower())
         final = folder / f"{number:05d}{made.name.removesuffix('.tmp')[made.name.rindex('~') + 1 :]}"
-        os.replace(made, final)
+        rename(made, final)
     except OSError as error:
         raise storage_error(error, folder) from error
     finally:
