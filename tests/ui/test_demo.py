@@ -58,6 +58,13 @@ BLIND = """
     check._Passage.go = blind
 """
 
+# Captions change places between shard and catalog.
+MIXED = """
+    import g3m.adapters.catalog_write as catalog
+    real = catalog.spaced
+    catalog.spaced = lambda text: real(text).replace("diamond", "circle")
+"""
+
 CHATTY = """
     import g3m.core.secrets as secrets
     secrets.Token.header_for = lambda self, url: self.header
@@ -118,6 +125,9 @@ def test_the_demo_shows_what_it_promises(watched: tuple[Path, subprocess.Complet
         "coco_valid/00000.tar: digest",
         "made again",
         "12 pictures of 14 rows",
+        "the catalog has 366 samples",
+        "found, as many as the shards hold; the first: ",
+        "open index.html in a browser",
         "first batch",
         "16 x 3 x 224 x 224",
         "carried the Kaggle key: the one to Kaggle's own host",
@@ -126,7 +136,7 @@ def test_the_demo_shows_what_it_promises(watched: tuple[Path, subprocess.Complet
         assert word in done.stdout, word
     assert done.stdout.count("published ") == 6
     stages = [line for line in done.stdout.splitlines() if line[:1].isdigit()]
-    assert [line.split()[0] for line in stages] == [str(number) for number in range(1, 9)]
+    assert [line.split()[0] for line in stages] == [str(number) for number in range(1, 10)]
     assert "CANARY" not in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -150,11 +160,11 @@ def test_the_demo_leaves_nothing_behind(watched: tuple[Path, subprocess.Complete
 
 @pytest.mark.parametrize(
     "script",
-    [CORRUPT.format(field="jpg"), BLIND, CHATTY],
-    ids=["wrong bytes", "blind verify", "key to everybody"],
+    [CORRUPT.format(field="jpg"), BLIND, CHATTY, MIXED],
+    ids=["wrong bytes", "blind verify", "key to everybody", "search of other words"],
 )
 def test_a_broken_installation_fails(tmp_path: Path, script: str) -> None:
-    """Wrong bytes in shards, a verify that sees nothing, a key that goes astray: the demo does not say that all is well."""
+    """Wrong bytes in shards, a blind verify, a key that goes astray, a wrong search: the demo does not say that all is well."""
     done = demo(tmp_path, script)
     assert done.returncode != 0
     assert "Done in" not in done.stdout
@@ -167,4 +177,5 @@ def test_the_demo_in_chinese_keeps_its_files(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.endswith(f"{kept / 'data'}\n下一步：g3m plan g3m eval\n")
     assert len(list((kept / "data").glob("*/*/manifest.json"))) == 7
+    assert (kept / "pages" / "index.html").is_file()
     assert list((tmp_path / "cwd").iterdir()) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from g3m.adapters.catalog import FILE, open_catalog
 from g3m.adapters.pixels import Preprocess, floats, pixels
 from g3m.adapters.session import Session
 from g3m.core.errors import NotVerified
@@ -24,12 +25,16 @@ from g3m.lab.mischief import Cut, Flip, Status
 from g3m.lab.weblists import PICTURES
 from g3m.lab.world import World
 from g3m.load.dataset import dataset
+from g3m.runners.index import catalog_in
 from g3m.runners.run import get_in, make_session, verify_in
+from g3m.runners.search import asked, search_in
 from g3m.steps.resolve import resolve
 from g3m.ui.figures import size_text, table
 from g3m.ui.gather import reason_lines
 from g3m.ui.logs import fact_text
 from g3m.ui.report import plan_lines
+from g3m.ui.web.export import export
+from g3m.ui.web.server import opened
 from g3m.ui.words import Speaker
 
 DATASETS = ("all",)
@@ -38,6 +43,8 @@ SAMPLES = 64
 TRAINED = ("cc3m", "sbu", "coco")
 BATCH = 16
 BATCH_PIXELS = 224
+QUERY = "orange diamond"
+EXPORTED = 5
 
 
 @dataclass(slots=True)
@@ -79,6 +86,7 @@ def _tell(folder: Path, speaker: Speaker) -> None:
         _gather(stage, world, folder, speaker)
     _damage_and_repair(stage, folder, speaker)
     _list(stage, session)
+    _look(stage, session, folder / "pages", speaker)
     _batch(stage, TRAINED, session.settings.root, speaker)
     click.echo(f"\nDone in {time.monotonic() - started_s:.1f} s.")
 
@@ -167,6 +175,25 @@ def _list(stage: _Stage, session: Session) -> None:
     ]
     for line in table(("shard", "size"), rows, right=(1,)):
         click.echo(f"   {line}")
+
+
+def _look(stage: _Stage, session: Session, pages: Path, speaker: Speaker) -> None:
+    stage.begin(f"g3m index --pictures; g3m search {QUERY!r}; g3m view --export")
+    made = catalog_in([], session, [], pictures=True)
+    click.echo(f"   the catalog has {made.samples} samples; every picture was decoded")
+    with open_catalog(session.store.work / FILE) as catalog:
+        hits = search_in(catalog, asked(catalog, QUERY), session.store.root, made.samples)
+        names = [row.name for row in catalog.datasets()]
+    with dataset(names, session.settings.root) as data:
+        captions = [data[number].text.lower() for number in range(len(data))]
+    read = sum(all(word in caption for word in QUERY.split()) for caption in captions)
+    if not len(hits) == read > 0:
+        raise NotVerified(f"the search for {QUERY!r} found {len(hits)} samples, the shards hold {read}")
+    click.echo(f"   {len(hits)} found, as many as the shards hold; the first: {hits[0].caption!r}")
+    with opened(session) as (collection, pictures):
+        copied = export(collection, pictures, pages, samples=EXPORTED, language=speaker.lang)
+    shown = f"{copied.pages} pages with {copied.pictures} pictures"
+    stage.end(f"{shown}, {size_text(copied.size_bytes)}: open index.html in a browser")
 
 
 def _batch(stage: _Stage, names: tuple[str, ...], root: str, speaker: Speaker) -> None:
