@@ -323,3 +323,25 @@ def test_of_many_who_take_a_lease_at_one_moment_one_gets_it(tmp_path: Path) -> N
     assert len(got) == 1
     got[0].release()
     assert not list(store.work.glob("*lock*"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_link_or_copy_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """What the user copied a moment ago is synced before it counts, under either name and as a copy."""
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    source, target = tmp_path / "mine.tar", tmp_path / "part"
+    source.write_bytes(b"bytes")
+    disk.link_or_copy(source, target)
+    assert target.stat().st_ino in synced

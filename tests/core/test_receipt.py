@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from g3m.core.digest import Digest
+from g3m.core.members import refuse_name
 from g3m.core.receipt import (
     Arrangement,
     AssetReceipt,
@@ -39,6 +40,8 @@ READERS: dict[type, Callable[[str], Document | None]] = {
 }
 
 texts = st.text(max_size=8)
+names = texts.filter(lambda name: not refuse_name(name))
+"""What may be joined to a path."""
 numbers = st.integers(0, 2**45)
 counts = st.dictionaries(texts, numbers, max_size=3)
 digests = st.lists(
@@ -47,16 +50,16 @@ digests = st.lists(
     max_size=2,
 ).map(tuple)
 assets = st.builds(
-    AssetReceipt, id=texts, name=texts, size_bytes=numbers, digests=digests, proof=texts, path=texts
+    AssetReceipt, id=names, name=texts, size_bytes=numbers, digests=digests, proof=texts, path=texts
 )
-summaries = st.builds(ShardSummary, texts, numbers, numbers, texts)
+summaries = st.builds(ShardSummary, names, numbers, numbers, texts)
 rejected = st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple)
 arrangements = st.builds(
     Arrangement,
     identity=texts,
     sources=st.dictionaries(texts, texts, max_size=3),
     shards=st.lists(
-        st.builds(PlannedShard, name=texts, offset_bytes=numbers, samples=numbers), max_size=3
+        st.builds(PlannedShard, name=names, offset_bytes=numbers, samples=numbers), max_size=3
     ).map(tuple),
     list_size_bytes=numbers,
     rejected=rejected,
@@ -74,9 +77,9 @@ treatments = st.builds(
 )
 manifests = st.builds(
     Manifest,
-    dataset=texts,
+    dataset=names,
     title=texts,
-    folder=texts,
+    folder=names,
     identity=texts,
     parity=st.sampled_from(["none", "nxtp"]),
     licence=texts,
@@ -358,3 +361,24 @@ def test_counts_are_added_by_name(parts: list[dict[str, int]]) -> None:
     assert total == {name: sum(part.get(name, 0) for part in parts) for name in sorted(set().union(*parts))}
     assert list(total) == sorted(total)
     assert parts == before
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../../x", "..", "C:x", "a\\..\\x", "", "a\0"])
+def test_a_name_that_leads_elsewhere_makes_a_document_absent(name: str) -> None:
+    """Names of shards, datasets, folders and assets are joined to paths below the root: none may lead out of it."""
+    asset, arranged, receipt, whole = EXAMPLES
+    assert isinstance(whole, Manifest)
+    assert isinstance(arranged, Arrangement)
+    assert isinstance(receipt, ShardReceipt)
+    assert isinstance(asset, AssetReceipt)
+    shard = replace(receipt.shard, name=name)
+    for document in (
+        replace(asset, id=name),
+        replace(arranged, shards=(replace(arranged.shards[0], name=name),)),
+        replace(receipt, shard=shard),
+        replace(whole, shards=(shard,)),
+        replace(whole, dataset=name),
+        replace(whole, folder=name),
+        replace(whole, assets=(replace(whole.assets[0], id=name),)),
+    ):
+        assert READERS[type(document)](to_json(document)) is None

@@ -190,6 +190,7 @@ SMALL_FILES = [
     "wids-meta.json",
     "SHA256SUMS",
     "README.md",
+    "manifest.json",
 ]
 
 

@@ -249,22 +249,24 @@ def publish(part: Path, final: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file of the user's, or a copy where the file system has no hard links."""
+    """A second name for a file of the user's, or a copy where the file system has no hard links; synced."""
     make_folder(target.parent)
     with contextlib.suppress(OSError):
         target.unlink()
     try:
-        os.link(source, target)
-    except OSError:
         try:
+            os.link(source, target)
+        except OSError:
             shutil.copyfile(source, target)
-            with open(target, "rb+") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise storage_error(error, target) from error
+        with open(target, "rb") as file:  # also of a link: the user may have copied the file a moment ago
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise storage_error(error, target) from error
 
 
 def remove(path: Path) -> None:
     """Delete a file of ours if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from g3m.core.digest import Digest
+from g3m.core.members import refuse_name
 from g3m.core.samples import clean
 from g3m.core.shard import ShardSummary
 from g3m.core.treatment import AS_IT_IS, CLASSES, Treatment
@@ -23,6 +24,7 @@ _OF_ROWS = ("reasons", "again", "found")
 """Fields of receipts that are written for gathered shards only: those of others stay what they were."""
 
 _Made = TypeVar("_Made")
+_Named = TypeVar("_Named", "PlannedShard", ShardSummary)
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading a damaged document may raise."""
 
@@ -191,7 +193,7 @@ def arrangement(text: str) -> Arrangement | None:
         return Arrangement(
             identity=str(body["identity"]),
             sources={str(name): str(value) for name, value in body["sources"].items()},
-            shards=tuple(_make(PlannedShard, shard) for shard in body["shards"]),
+            shards=tuple(_named(_make(PlannedShard, shard)) for shard in body["shards"]),
             list_size_bytes=_whole(body["list_size_bytes"]),
             rejected=_triples(body["rejected"]),
             form=str(body.get("form", "")),
@@ -209,7 +211,7 @@ def shard_receipt(text: str) -> ShardReceipt | None:
             return None
         return ShardReceipt(
             identity=str(body["identity"]),
-            shard=_make(ShardSummary, body["shard"]),
+            shard=_named(_make(ShardSummary, body["shard"])),
             rejected=_triples(body["rejected"]),
             notes=_counts(body["notes"]),
             findings=_triples(body.get("findings", ())),
@@ -230,13 +232,14 @@ def manifest(text: str) -> Manifest | None:
         for sum_of_others in ("samples", "size_bytes", "seen"):
             body.pop(sum_of_others, None)
         body["assets"] = tuple(_asset(asset) for asset in body["assets"])
-        body["shards"] = tuple(_make(ShardSummary, shard) for shard in body["shards"])
+        body["shards"] = tuple(_named(_make(ShardSummary, shard)) for shard in body["shards"])
         body["rejected"], body["notes"] = _counts(body["rejected"]), _counts(body["notes"])
         body["treatment"] = Treatment.from_dict(body.get("treatment", {}))
         findings = body.get("findings")
         if findings is not None:
             body["findings"] = {str(name): _counts(counts) for name, counts in findings.items()}
-        return _make(Manifest, body)
+        made = _make(Manifest, body)
+        return None if refuse_name(made.dataset) or refuse_name(made.folder) else made
     except _WRONG:
         return None
 
@@ -253,7 +256,10 @@ def _body(text: str, kind: str) -> dict[str, Any] | None:
 
 def _asset(body: dict[str, Any]) -> AssetReceipt:
     digests = tuple(Digest.parse(f"{item['algorithm']}:{item['hex']}") for item in body["digests"])
-    return _make(AssetReceipt, {**body, "digests": digests})
+    made = _make(AssetReceipt, {**body, "digests": digests})
+    if refuse_name(made.id):
+        raise ValueError(f"{made.id!r} leads elsewhere")
+    return made
 
 
 def _make(kind: type[_Made], values: Mapping[str, Any]) -> _Made:
@@ -265,6 +271,13 @@ def _make(kind: type[_Made], values: Mapping[str, Any]) -> _Made:
             _whole(value)
         elif item.type == "str" and not isinstance(value, str):
             raise TypeError(f"{item.name} is no text")
+    return made
+
+
+def _named(made: _Named) -> _Named:
+    """The value, whose name is joined to a path; ValueError if that would lead out of its folder."""
+    if refuse_name(made.name):
+        raise ValueError(f"{made.name!r} leads elsewhere")
     return made
 
 

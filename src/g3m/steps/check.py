@@ -36,7 +36,7 @@ Walk = Callable[[Path, Manifest], Iterator[Event | Examined]]
 def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
     """Folder and manifest of the datasets below the root: those named, or all."""
     found: dict[Path, Manifest] = {}
-    for path in _manifest_paths(session):
+    for path in _paths(MANIFEST, session):
         body = manifest(read_document(path) or "")
         if body is not None and (not names or body.dataset in names):
             found[path.parent] = body
@@ -51,16 +51,26 @@ def manifests(session: Session, names: tuple[str, ...]) -> dict[Path, Manifest]:
 
 
 def unreadable(session: Session) -> list[Finding]:
-    """A finding for each manifest below the root that cannot be read."""
-    paths = [path for path in _manifest_paths(session) if manifest(read_document(path) or "") is None]
+    """A finding for each manifest below the root that cannot be read, or is gone."""
+    paths = [path for path in _paths(MANIFEST, session) if manifest(read_document(path) or "") is None]
+    # It is written last: a folder that has all the other small files was published, or was about to be.
+    others = [name for name in COMPANIONS if name != FINDINGS]
+    folders = (path.parent for path in _paths(INDEX, session))
+    bare = (folder for folder in folders if all((folder / name).is_file() for name in others))
+    gone = [folder for folder in bare if not (folder / MANIFEST).exists()]
     return [
-        Finding(_dataset_at(path.parent, session), MANIFEST, "structure", "cannot be read") for path in paths
+        *(
+            Finding(_dataset_at(path.parent, session), MANIFEST, "structure", "cannot be read")
+            for path in paths
+        ),
+        *(Finding(_dataset_at(folder, session), MANIFEST, "missing") for folder in gone),
     ]
 
 
-def _manifest_paths(session: Session) -> list[Path]:
+def _paths(name: str, session: Session) -> list[Path]:
+    """The files of that name in the folders where datasets are."""
     root = session.store.root
-    patterns = (f"*/*/{MANIFEST}", f"*/{MANIFEST}", MANIFEST)  # what `g3m pack` makes is its own root
+    patterns = (f"*/*/{name}", f"*/{name}", name)  # what `g3m pack` makes is its own root
     return [path for pattern in patterns for path in sorted(root.glob(pattern))]
 
 
