@@ -1,6 +1,7 @@
 # make demo    see the whole way, offline, in under a minute
 # make test    all that CI runs: lint, types, contracts, tests against real servers
 # make check   lint, types and import contracts alone
+# make crash   every kill, error and power cut at a system call, which takes hours; make test tries a sample of them
 # make bench   the benchmarks; results go to bench/RESULTS.md by hand, with the machine
 #
 # Needs Python 3.10 or newer and make; everything else is installed into .venv and, for the tests, from Debian.
@@ -11,18 +12,24 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench clean servers
+.PHONY: demo test check crash bench clean servers
 
 demo: $(VENV)/installed
 	$(BIN)/g3m demo
 
 # The tests in tests/netlab need root and network namespaces: elsewhere they are left out with a word, but never by CI.
 test: check $(VENV)/tested servers
-	@left_out=; if ! why=$$($(BIN)/python -m tests.netlab.usable); then \
+	@left_out=; if ! strace -qq -o /dev/null true 2>/dev/null; then \
+	  if [ "$${CI:-}" = true ]; then echo "tests/crash cannot run: it needs strace"; exit 1; fi; \
+	  echo "tests/crash is left out: it needs Linux and strace"; left_out="--ignore tests/crash"; fi; \
+	if ! why=$$($(BIN)/python -m tests.netlab.usable); then \
 	  if [ "$${CI:-}" = true ]; then echo "tests/netlab cannot run: it $$why"; exit 1; fi; \
-	  echo "tests/netlab is left out: it $$why"; left_out="--ignore tests/netlab"; fi; \
+	  echo "tests/netlab is left out: it $$why"; left_out="$$left_out --ignore tests/netlab"; fi; \
 	folder=$$(mktemp -d); \
 	$(BIN)/python -m pytest $$left_out --basetemp $$folder/g3m; code=$$?; rm -rf $$folder; exit $$code
+
+crash: $(VENV)/tested servers
+	G3M_CRASH=all $(BIN)/python -m pytest tests/crash -rP
 
 check: $(VENV)/checked
 	$(BIN)/ruff check .
@@ -31,7 +38,7 @@ check: $(VENV)/checked
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
-bench: $(VENV)/tested .cache/bench/installed .cache/bench-gather/installed
+bench: $(VENV)/tested .cache/bench/installed .cache/bench-gather/installed .cache/bench-view/installed
 	$(BIN)/python bench/pack.py
 	$(BIN)/python bench/verify.py
 	$(BIN)/python bench/resize.py
@@ -44,6 +51,7 @@ bench: $(VENV)/tested .cache/bench/installed .cache/bench-gather/installed
 	$(BIN)/python bench/lists.py
 	$(BIN)/python bench/gather.py --tune
 	$(BIN)/python -m bench.cluster
+	$(BIN)/python bench/view.py
 
 # By hand, because what it compares with takes 3.5 GB: $(BIN)/python bench/neighbours.py
 
@@ -57,6 +65,12 @@ bench: $(VENV)/tested .cache/bench/installed .cache/bench-gather/installed
 .cache/bench-gather/installed: bench/gather_peers.txt $(VENV)/created
 	$(PYTHON) -m venv .cache/bench-gather
 	.cache/bench-gather/bin/python -m pip --disable-pip-version-check install --quiet --requirement bench/gather_peers.txt
+	touch $@
+
+# What bench/view.py compares with.
+.cache/bench-view/installed: bench/view_peers.txt $(VENV)/created
+	$(PYTHON) -m venv .cache/bench-view
+	.cache/bench-view/bin/python -m pip --disable-pip-version-check install --quiet --requirement bench/view_peers.txt
 	touch $@
 
 $(VENV)/created:

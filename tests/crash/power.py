@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.crash.trace import (
     Change,
+    Lost,
     Named,
     NewFolder,
     Removed,
@@ -80,6 +81,8 @@ def loose_changes(changes: Sequence[Change]) -> frozenset[int]:
             files.add(change.file)
         elif isinstance(change, SyncedFolder):
             folders.add(change.path)
+        elif isinstance(change, Lost):
+            files.discard(change.file)
         elif isinstance(change, NAMES):
             if os.path.dirname(change.path) not in folders:
                 loose.add(number)

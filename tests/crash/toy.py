@@ -9,10 +9,12 @@ import json
 import os
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 SHARDS = 5
 BUGS = ("", "no fsync of data", "no fsync of the folder", "final name at once", "journal first")
+"""What replays of power cuts find; "goes on after an error" and "believes a second fsync" need a call that fails."""
 
 
 def content(number: int) -> bytes:
@@ -39,11 +41,16 @@ def _write(folder: Path, number: int, bug: str) -> None:
     final = folder / f"{number}.shard"
     making = final if bug == "final name at once" else folder / f"{number}.making"
     with open(making, "wb", buffering=0) as file:
-        file.writelines(
-            content(number)[start : start + 2000] for start in range(0, len(content(number)), 2000)
-        )
+        for start in range(0, len(content(number)), 2000):
+            with suppress(OSError if bug == "goes on after an error" else ()):
+                file.write(content(number)[start : start + 2000])
         if bug != "no fsync of data":
-            os.fsync(file.fileno())
+            try:
+                os.fsync(file.fileno())
+            except OSError:
+                if bug != "believes a second fsync":
+                    raise
+                os.fsync(file.fileno())
     if making != final:
         os.rename(making, final)
     if bug != "no fsync of the folder":

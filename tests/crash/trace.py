@@ -19,6 +19,9 @@ CALLS = (
     "fsync,fdatasync,ftruncate,truncate,fallocate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
     "mkdir,mkdirat,rmdir,clone,clone3,fork,vfork,execve,mmap,chdir,symlink,symlinkat,splice,sync_file_range"
 )
+WHOLE = ("-xx", "-s", "100000000", "-e", "signal=none", "-e", f"trace={CALLS}")
+"""How strace is asked for a record without gaps."""
+
 _UNKNOWN = {"splice", "symlink", "symlinkat", "chdir"}
 """What g3m never does below its root, and is therefore not modelled: a trace that has it is refused."""
 
@@ -100,8 +103,15 @@ class SyncedFolder:
     path: str
 
 
+@dataclass(frozen=True)
+class Lost:
+    """fsync of a file failed: what was not synced before is gone, and a later fsync that succeeds does not bring it."""
+
+    file: int
+
+
 Change: TypeAlias = (
-    Write | Resize | Zeros | Named | NewFolder | Removed | Renamed | Synced | SyncedFolder
+    Write | Resize | Zeros | Named | NewFolder | Removed | Renamed | Synced | SyncedFolder | Lost
 )  # fmt: skip
 
 
@@ -129,14 +139,9 @@ class Trace:
 
 def record(command: Sequence[str], root: Path, log: Path, given: str, variables: Mapping[str, str]) -> Trace:
     """Run a command with `given` on its stdin under strace; what it did below `root`. It has to succeed."""
-    trace = Trace(os.fspath(root))
-    for path in sorted(root.rglob("*")):
-        if path.is_file():
-            trace.files += 1
-            trace.before[str(path)] = trace.names[str(path)] = trace.files
-            trace.sizes[trace.files] = path.stat().st_size
+    trace = begun(root)
     # Without --seccomp-bpf, and with all strings whole and in hexadecimal.
-    strace = ["strace", "-f", "-qq", "-xx", "-s", "100000000", "-e", "signal=none", "-e", f"trace={CALLS}"]
+    strace = ["strace", "-f", "-qq", *WHOLE]
     done = subprocess.run(
         [*strace, "-o", str(log), *command],
         input=given,
@@ -147,6 +152,22 @@ def record(command: Sequence[str], root: Path, log: Path, given: str, variables:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    return read(trace, log)
+
+
+def begun(root: Path) -> Trace:
+    """A trace that knows what lies below the root now."""
+    trace = Trace(os.fspath(root))
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            trace.files += 1
+            trace.before[str(path)] = trace.names[str(path)] = trace.files
+            trace.sizes[trace.files] = path.stat().st_size
+    return trace
+
+
+def read(trace: Trace, log: Path) -> Trace:
+    """Add what stands in a log of strace, made with the options WHOLE."""
     _Reader(trace).read(log)
     return trace
 
@@ -169,6 +190,8 @@ class _Reader:
                 self._tables[thread] = {}  # Python opens all its files with O_CLOEXEC
             elif result >= 0:
                 self._see(self._table(thread), name, arguments, result)
+            elif name in ("fsync", "fdatasync"):
+                self._lose(self._table(thread).get(int(arguments)))
 
     def _table(self, thread: int) -> dict[int, _Open]:
         table = self._tables.get(thread)
@@ -276,6 +299,10 @@ class _Reader:
             end = int(numbers[2]) + int(numbers[3])
             self._trace.changes.append(Resize(there.file, end, only_longer=True))
             self._trace.sizes[there.file] = max(end, self._trace.sizes[there.file])
+
+    def _lose(self, there: _Open | None) -> None:
+        if there is not None and there.file is not None:
+            self._trace.changes.append(Lost(there.file))
 
     def _resize(self, file: int, size: int) -> None:
         self._trace.changes.append(Resize(file, size))

@@ -87,7 +87,10 @@ class Store:
 
     def part_leases(self) -> list[Lease]:
         """The leases of parts that somebody holds now."""
-        found = (Lease(path) for path in sorted(self.work.glob("lock.*-of-*")))
+        try:
+            found = [Lease(path) for path in sorted(self.work.glob("lock.*-of-*"))]
+        except OSError as error:
+            raise storage_error(error, self.work) from error
         return [lease for lease in found if lease.holder() is not None]
 
 
@@ -156,8 +159,8 @@ class Lease:
         if self._words:
             body["for"] = self._words
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{self._token}.tmp")
-        write_document(temporary, json.dumps(body) + "\n")
         try:
+            write_document(temporary, json.dumps(body) + "\n")
             os.link(temporary, self.path)  # unlike a rename it puts nothing over what is there
         except FileExistsError:
             raise Locked(f"{self.path.parent.parent}: another process begins there at this moment") from None
@@ -230,8 +233,10 @@ def read_document(path: Path) -> str | None:
     """The text of a document, or None if it is not there or not text."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
         return None
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def publish(part: Path, final: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from g3m import __version__
-from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused
+from g3m.core.errors import G3MError, Interrupted, NotVerified, RecipeError, Refused, storage_error
 from g3m.core.recipe import choose_form, suggest
 from g3m.ui.drop import drop
 from g3m.ui.export import export
@@ -107,6 +107,12 @@ def main() -> None:
     except G3MError as error:
         _show_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:  # of a file or folder that was only looked at
+        if not isinstance(error.filename, str):
+            raise
+        told = storage_error(error, error.filename)
+        _show_error(told)
+        sys.exit(told.exit_code)
 
 
 def _show_error(error: G3MError) -> None:
