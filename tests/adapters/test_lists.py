@@ -57,7 +57,7 @@ def test_planning_takes_the_memory_of_a_task(name: str, tmp_path: Path) -> None:
         "a.jsonl": json.dumps(row) + "\n",
         "a.json": json.dumps(row) + ",",
     }[name]
-    count = 8_000_000 // len(one)
+    count = 5_000_000 // len(one)
     head = {"a.csv": "url,caption\n", "a.json": "["}.get(name, "")
     (tmp_path / name).write_text(head + one * count + ("]" if name == "a.json" else ""))
     layout = look(tmp_path / name, name, COLUMNS)

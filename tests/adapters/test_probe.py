@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ NAME = "origin.g3m-test.org"
 
 LIMITS = Limits(dns_s=0.5, connect_s=1.0, total_s=2.0, stall_s=0.4, speak_s=0.4, first_s=0.2, sample_s=0.6)
 OPTIONS = HttpOptions(user_agent="g3m-test")
+LONG_S = 20.0
+"""Longer than a loaded machine takes for anything here, and shorter than what is waited for in vain."""
 
 
 def run(url: str, way: str = "", *, options: HttpOptions = OPTIONS, **more: Any) -> Reached:
@@ -162,7 +165,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         if isinstance(found, Exception):
             raise found
         if isinstance(found, threading.Event):
-            found.wait(5)
+            found.wait(2 * LONG_S)
             return []
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
 
@@ -180,7 +183,7 @@ def test_a_file_that_can_be_fetched(origin: Origin, url: str) -> None:
     assert (hop.stage, hop.status, hop.size_bytes, hop.code) == ("done", 206, len(BLOB), 0)
     assert hop.host == origin.url.partition("//")[2]
     assert (hop.scheme, hop.proxy, hop.body_bytes) == ("http", "", 65536)
-    assert 0 < hop.tcp_s <= hop.answer_s < 2  # type: ignore[operator]
+    assert 0 < hop.tcp_s <= hop.answer_s  # type: ignore[operator]
     assert key(reached) == "works"
     (request,) = origin.requests
     assert request.method == "GET"
@@ -231,7 +234,7 @@ def test_a_connection_that_goes_nowhere(
         began_s = time.monotonic()
         reached = run(f"{scheme}://127.0.0.1:{wire.port}/x")
         assert key(reached) == expected
-        assert time.monotonic() - began_s < LIMITS.total_s + 1
+        assert time.monotonic() - began_s < LONG_S
 
 
 def test_a_reset_that_may_come_before_the_greeting() -> None:
@@ -302,10 +305,11 @@ def test_redirects_have_an_end(origin: Origin, url: str) -> None:
 
 def test_it_stops_when_it_is_told_to(origin: Origin, url: str) -> None:
     """Ctrl-C does not wait for a silent host."""
-    origin.mischief("*", Silence(for_s=30))
+    origin.mischief("*", Silence(for_s=60))
     began_s = time.monotonic()
-    run(url, options=HttpOptions(user_agent="t", stopping=lambda: True))
-    assert time.monotonic() - began_s < 0.5
+    patient = Limits(total_s=60, stall_s=60, speak_s=60, first_s=60)
+    reach(Aim(url=url, wanted_bytes=len(BLOB)), HttpOptions(user_agent="t", stopping=lambda: True), patient)
+    assert time.monotonic() - began_s < LONG_S
 
 
 # Names.
@@ -332,7 +336,7 @@ def test_a_resolver_that_hangs(names: dict[str, Any]) -> None:
     names[NAME] = threading.Event()
     began_s = time.monotonic()
     assert key(run(f"https://{NAME}/x")) == "dns-silent"
-    assert LIMITS.dns_s <= time.monotonic() - began_s < LIMITS.dns_s + 0.5
+    assert LIMITS.dns_s <= time.monotonic() - began_s < LONG_S
     names[NAME].set()
 
 
@@ -630,7 +634,7 @@ def test_a_sample_is_bounded(origin: Origin, url: str) -> None:
     began_s = time.monotonic()
     speed, _ = sample(reached, 4, OPTIONS, limits)
     assert speed.body_bytes == 100_000
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < LONG_S
     assert {request.headers["range"] for request in origin.requests} == {
         f"bytes={start}-{start + 24_999}" for start in (0, 25_000, 50_000, 75_000)
     }
@@ -642,7 +646,7 @@ def test_a_sample_is_bounded(origin: Origin, url: str) -> None:
     [
         (Reset(after_bytes=200_000), "reset"),
         (Cut(after_bytes=200_000), "closed"),
-        (Stall(after_bytes=200_000, for_s=30), "timeout"),
+        (Stall(after_bytes=200_000, for_s=60), "timeout"),
     ],
 )
 def test_a_break_behind_the_first_bytes(origin: Origin, url: str, mischief: Any, flag: str) -> None:
@@ -650,9 +654,9 @@ def test_a_break_behind_the_first_bytes(origin: Origin, url: str, mischief: Any,
     reached = run(url)
     origin.mischief("*", mischief, times=None)
     began_s = time.monotonic()
-    speed, broken = sample(reached, 1, OPTIONS, LIMITS)
+    speed, broken = sample(reached, 1, OPTIONS, replace(LIMITS, total_s=60, sample_s=60))
     assert (broken, speed.body_bytes) == (flag, 200_000)
-    assert time.monotonic() - began_s < LIMITS.total_s - 0.5
+    assert time.monotonic() - began_s < LONG_S
 
 
 def test_nothing_is_left_open(url: str) -> None:

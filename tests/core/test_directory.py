@@ -7,7 +7,7 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from g3m.core.directory import (
@@ -83,6 +83,7 @@ def test_an_entry_is_what_zipfile_reads(
     extra += b"".join(field(*pair) for pair in behind)
     size32, stored32, offset32 = (min(number, WIDE) for number in three)
     block = entry(name, size=size32, stored=stored32, offset=offset32, extra=extra, comment=comment)
+    assume(block[-20:-16] != b"PK\6\7")  # zipfile would take it for what stands before a wide end
     found, at = read_entry(b"###" + block + b"rest", 3)
     expected = by_zipfile(block)
     assert at == 3 + len(block)

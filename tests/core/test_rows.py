@@ -63,6 +63,7 @@ def in_pieces(find_ends: FindEnds, text: bytes, size: int) -> list[int]:
 @example(text=b'{"a": 1} x, {"b": 2}', size=8)
 @example(text=b"{[}", size=1)
 @example(text=b"{}, null]", size=20)
+@example(text=b"}, {}, {\\}, {", size=1)
 def test_pieces_do_not_matter(name: str, text: bytes, size: int) -> None:
     """Where rows end does not depend on how a text is cut into pieces."""
     assert in_pieces(FINDERS[name], text, size) == whole(FINDERS[name], text)

@@ -33,9 +33,9 @@ def test_a_whole_file_comes_with_its_validators(address: str, blob: Path, fetch:
 
 def test_requests_agrees(address: str, blob: Path) -> None:
     """A usual client, which offers gzip, gets the plain bytes, too."""
-    answer = requests.get(address, timeout=5)
+    answer = requests.get(address, timeout=30)
     assert answer.content == blob.read_bytes()
-    assert requests.get(address, headers={"Range": "bytes=5-9"}, timeout=5).content == (answer.content[5:10])
+    assert requests.get(address, headers={"Range": "bytes=5-9"}, timeout=30).content == (answer.content[5:10])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_file_written_anew_has_a_new_etag(address: str, blob: Path, fetch: Fet
 def test_a_connection_is_kept_alive(address: str) -> None:
     """Answers of every kind leave the connection ready for the next request."""
     parts = urlsplit(address)
-    with closing(http.client.HTTPConnection(parts.netloc, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
         connection.connect()
         first = connection.sock
         for method, path, headers in (
@@ -210,7 +210,7 @@ def test_absolute_targets_are_understood(origin: Origin, address: str, blob: Pat
 def _raw(origin: Origin, text: str) -> bytes:
     """Send a text as it is, and return everything until the server closes."""
     parts = urlsplit(origin.url)
-    with closing(http.client.HTTPConnection(parts.netloc, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
         connection.connect()
         connection.sock.sendall(text.encode())
         received = b""
@@ -221,7 +221,7 @@ def _raw(origin: Origin, text: str) -> bytes:
 
 def test_other_methods_are_refused_and_recorded(origin: Origin, address: str) -> None:
     """Nothing can be sent here, and whoever tries is in the record with what he showed."""
-    answer = requests.post(address, data=b"x" * 10, headers={"Authorization": "t"}, timeout=5)
+    answer = requests.post(address, data=b"x" * 10, headers={"Authorization": "t"}, timeout=30)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD"
     (request,) = origin.requests

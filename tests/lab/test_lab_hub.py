@@ -38,9 +38,9 @@ def api(origin: Origin, drawn: Cc3m) -> str:
 def test_a_revision_is_a_commit(api: str) -> None:
     """The branch and the commit both name the commit; nothing else is a revision."""
     for revision in ("main", COMMIT):
-        answer = requests.get(f"{api}/revision/{revision}", timeout=5)
+        answer = requests.get(f"{api}/revision/{revision}", timeout=30)
         assert answer.json()["sha"] == COMMIT
-    missing = requests.get(f"{api}/revision/dev", timeout=5)
+    missing = requests.get(f"{api}/revision/dev", timeout=30)
     assert (missing.status_code, missing.headers["X-Error-Code"]) == (404, "RevisionNotFound")
 
 
@@ -51,8 +51,8 @@ def test_a_named_revision_gets_a_commit_from_its_content(origin: Origin, drawn: 
         (drawn.folder / "README.md").write_text(text)
         origin.hub("ns/name", "v1.0", drawn.folder)
         url = f"{origin.url}/api/datasets/ns/name/revision/"
-        commits.append(requests.get(f"{url}v1.0", timeout=5).json()["sha"])
-        assert requests.get(f"{url}{commits[-1]}", timeout=5).status_code == 200
+        commits.append(requests.get(f"{url}v1.0", timeout=30).json()["sha"])
+        assert requests.get(f"{url}{commits[-1]}", timeout=30).status_code == 200
     assert commits[0] != commits[1]
     assert all(len(commit) == 40 for commit in commits)
 
@@ -62,7 +62,7 @@ def test_the_listing_comes_in_pages(api: str) -> None:
     url: str | None = f"{api}/tree/{COMMIT}?recursive=true"
     pages = []
     while url is not None:
-        answer = requests.get(url, timeout=5)
+        answer = requests.get(url, timeout=30)
         pages.append(answer.json())
         url = answer.links.get("next", {}).get("url")
     assert [len(page) for page in pages] == [3, 3, 1]
@@ -82,7 +82,7 @@ def test_the_listing_comes_in_pages(api: str) -> None:
 def test_listed_digests_are_those_of_the_files(origin: Origin, api: str, drawn: Cc3m) -> None:
     """Tars have size and sha256 in `lfs`; small files have git's blob hash only."""
     origin.hub(REPOSITORY, COMMIT, drawn.folder)
-    listing = requests.get(f"{api}/tree/main?recursive=true", timeout=5).json()
+    listing = requests.get(f"{api}/tree/main?recursive=true", timeout=30).json()
     entries = {entry["path"]: entry for entry in listing}
     content = drawn.train[0].read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -97,9 +97,9 @@ def test_listed_digests_are_those_of_the_files(origin: Origin, api: str, drawn: 
 
 def test_without_recursive_only_the_top_is_listed(api: str) -> None:
     """Files in folders come with `recursive` only; a bad cursor is refused."""
-    listing = requests.get(f"{api}/tree/main?limit=2", timeout=5).json()
+    listing = requests.get(f"{api}/tree/main?limit=2", timeout=30).json()
     assert [entry["path"] for entry in listing] == ["README.md", "_info.json"]
-    assert requests.get(f"{api}/tree/main?cursor=%ff", timeout=5).status_code == 400
+    assert requests.get(f"{api}/tree/main?cursor=%ff", timeout=30).status_code == 400
 
 
 @pytest.mark.usefixtures("api")
@@ -186,5 +186,5 @@ def test_a_private_repository_wants_its_token(origin: Origin, drawn: Cc3m) -> No
         ({"Authorization": "Bearer hf_wrong"}, 401),
         ({"Authorization": "Bearer hf_right"}, 200),
     ):
-        assert [requests.get(url, headers=headers, timeout=5).status_code for url in urls] == ([status] * 4)
+        assert [requests.get(url, headers=headers, timeout=30).status_code for url in urls] == ([status] * 4)
     assert all("authorization" not in one.headers for one in origin.requests if one.listener == "storage")

@@ -35,7 +35,7 @@ def download(origin: Origin, blob: Path) -> str:
 )
 def test_strangers_get_401(download: str, headers: Credentials) -> None:
     """Without valid credentials there is a JSON refusal and no link."""
-    answer = requests.get(download, headers=headers, timeout=5, allow_redirects=False)
+    answer = requests.get(download, headers=headers, timeout=30, allow_redirects=False)
     assert (answer.status_code, answer.json()["code"]) == (401, 401)
     assert "Location" not in answer.headers
 

@@ -84,13 +84,14 @@ def test_cut_counts_from_the_begin_of_the_answer(
 
 def test_stall(origin: Origin, address: str, blob: Path, fetch: Fetch) -> None:
     """Silence in the middle trips an impatient client; the rest follows for one that waits."""
-    origin.mischief(BLOB, Stall(after_bytes=1000, for_s=0.6), times=2)
-    impatient = fetch(address, timeout_s=0.3)
+    origin.mischief(BLOB, Stall(after_bytes=1000, for_s=60))
+    origin.mischief(BLOB, Stall(after_bytes=1000, for_s=0.6))
+    impatient = fetch(address, timeout_s=1.0)
     assert (impatient.body, impatient.error) == (blob.read_bytes()[:1000], "TimeoutError")
     started_s = time.monotonic()
     patient = fetch(address)
     assert patient.body == blob.read_bytes()
-    assert 0.6 <= time.monotonic() - started_s < 3
+    assert 0.6 <= time.monotonic() - started_s < 30
 
 
 def test_silence(origin: Origin, address: str, fetch: Fetch) -> None:
@@ -98,7 +99,7 @@ def test_silence(origin: Origin, address: str, fetch: Fetch) -> None:
     origin.mischief(BLOB, Silence())
     with pytest.raises(http.client.RemoteDisconnected):
         fetch(address)
-    origin.mischief(BLOB, Silence(for_s=0.4))
+    origin.mischief(BLOB, Silence(for_s=60))
     with pytest.raises(TimeoutError):
         fetch(address, timeout_s=0.1)
     assert [request.status for request in origin.requests] == [0, 0]
@@ -111,7 +112,7 @@ def test_trickle(origin: Origin, address: str, fetch: Fetch) -> None:
     started_s = time.monotonic()
     answer = fetch(address, Range="bytes=0-39999")
     assert len(answer.body) == 40_000
-    assert 0.35 < time.monotonic() - started_s < 2
+    assert 0.35 < time.monotonic() - started_s < 30
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-", "bytes=70000-80000", "bytes=-299000"])
@@ -190,7 +191,7 @@ def test_gzip(origin: Origin, address: str, blob: Path, fetch: Fetch) -> None:
     assert "content-length" not in answer.headers
     assert answer.headers["etag"].startswith('W/"')
     assert origin.requests[-1].sent_bytes == len(answer.body)
-    assert requests.get(address, timeout=5).content == blob.read_bytes()
+    assert requests.get(address, timeout=30).content == blob.read_bytes()
 
 
 def test_encoding(origin: Origin, address: str, blob: Path, fetch: Fetch) -> None:
@@ -244,7 +245,7 @@ def test_no_length(origin: Origin, address: str, blob: Path, fetch: Fetch) -> No
     assert (part.status, part.body) == (206, blob.read_bytes()[5:10])
     origin.mischief(BLOB, NoLength())
     with requests.Session() as session:
-        assert session.get(address, timeout=5).content == session.get(address, timeout=5).content
+        assert session.get(address, timeout=30).content == session.get(address, timeout=30).content
 
 
 def test_redirect_to(origin: Origin, address: str, fetch: Fetch) -> None:
@@ -262,7 +263,7 @@ def test_redirect_308(origin: Origin, address: str, blob: Path) -> None:
     with Origin() as other:
         other.mount("/files", blob.parent)
         origin.mischief(BLOB, Redirect308(other.url))
-        answer = requests.get(address, timeout=5)
+        answer = requests.get(address, timeout=30)
         assert answer.history[0].status_code == 308
         assert answer.content == blob.read_bytes()
         assert len(other.requests) == 1
@@ -272,7 +273,7 @@ def test_redirect_loop(origin: Origin, address: str) -> None:
     """A redirect to itself ends only with the client's patience."""
     origin.mischief(BLOB, RedirectLoop(), times=None)
     with pytest.raises(requests.TooManyRedirects):
-        requests.get(f"{address}?a=b", timeout=5)
+        requests.get(f"{address}?a=b", timeout=30)
     assert {request.query for request in origin.requests} == {"a=b"}
 
 
@@ -312,7 +313,7 @@ def test_spoiled_connections_do_not_spoil_the_next(origin: Origin, address: str)
     for mischief in (Cut(10), Reset(10), Shorter(10), Longer(10), Silence()):
         origin.mischief(BLOB, mischief)
     spoiled = 0
-    with closing(http.client.HTTPConnection(parts.netloc, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
         for _ in range(6):
             try:
                 connection.request("GET", parts.path)

@@ -215,8 +215,9 @@ def endless(gate: threading.Event) -> Assembly:
 
 
 @pytest.mark.parametrize("how", ["close", "forget", "exception", "break"])
-def test_it_stops_at_once(how: str) -> None:
+def test_it_stops_at_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closed, forgotten, left by an exception or a break: every thread ends after the sample that it is at."""
+    monkeypatch.setattr("g3m.load.assemble.STOP_S", 2 * LONG_S)
     gate = threading.Event()
     assembly = endless(gate)
     wait_until(lambda: len(alive()) == 3)
@@ -245,7 +246,7 @@ def test_it_stops_at_once(how: str) -> None:
             break
         del assembly
     assert alive() == []
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < LONG_S
 
 
 def test_a_thread_that_hangs_does_not_hang_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +256,7 @@ def test_a_thread_that_hangs_does_not_hang_the_stop(monkeypatch: pytest.MonkeyPa
     assembly = endless(gate)
     begin = time.monotonic()
     assembly.close()
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < LONG_S
     assert len(alive()) == 3
     gate.set()
     wait_until(lambda: not alive())
@@ -351,6 +352,7 @@ def test_interrupted_while_it_waits() -> None:
     """Ctrl-C reaches a program that waits for a batch, and ends it with its threads."""
     done = run("""
         Maker.delay_s = 0.2
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             for _ in Assembly(Maker(), [tuple(range(10000))], 0, workers=2, ahead=2): pass
@@ -370,7 +372,7 @@ def test_a_program_may_end_in_the_middle() -> None:
         print("end")
     """)
     assert (done.stdout, done.stderr, done.returncode) == ("end\n", "", 0)
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < LONG_S
 
 
 @given(st.lists(st.booleans(), max_size=40))

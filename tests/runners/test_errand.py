@@ -17,7 +17,7 @@ import pytest
 from g3m.adapters.session import Session
 from g3m.core.agenda import Agenda
 from g3m.core.errors import SettingsError, UsageError
-from g3m.core.events import Event, Noted, Progressed
+from g3m.core.events import Event, Noted, Progressed, TaskFinished
 from g3m.core.gathering import GatherPlan
 from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.settings import Layer, merge
@@ -141,6 +141,14 @@ def test_ticks_are_merged_and_facts_are_not() -> None:
     assert [report for report in flat if not isinstance(report, Progressed)] == [*facts, None]
     assert flat[flat.index(facts[1]) - 1] == ticks[-1]
     assert len(flat) < 1000
+
+
+def test_a_task_has_finished_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last fact and its end travel together, however much time passes between any two reports."""
+    monkeypatch.setattr(module, "BATCH_S", 0.0)
+    noted = Noted(task="t", text="on the way")
+    finished = TaskFinished(task="t", kind="pack", dataset="d", output="d/00000.tar", size_bytes=1)
+    assert list(batches(iter([noted, finished, None]))) == [[noted], [finished, None]]
 
 
 def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

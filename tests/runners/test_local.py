@@ -18,6 +18,8 @@ from g3m.core.plan import Task
 from g3m.runners.local import DOWNLOADS, run_local
 from g3m.runners.run import make_session
 
+LONG_S = 30.0
+
 Run = Callable[[Task], Iterator[Event]]
 
 
@@ -77,7 +79,7 @@ def test_a_few_downloads_at_a_time_and_as_many_jobs_as_set(tmp_path: Path) -> No
             now[task.kind] += 1
             most[task.kind] = max(most[task.kind], now[task.kind])
             most["both"] = max(most["both"], sum(now.values()))
-        together[task.kind].wait(timeout=5)
+        together[task.kind].wait(timeout=LONG_S)
         time.sleep(0.01)
         with lock:
             now[task.kind] -= 1
@@ -152,7 +154,7 @@ def test_a_defect_before_the_first_event(tmp_path: Path) -> None:
     assert "TypeError: called wrongly" in error.message
 
 
-def test_a_stop_ends_within_a_second(tmp_path: Path) -> None:
+def test_a_stop_ends_all(tmp_path: Path) -> None:
     """Once the flag is set no task begins any more, and running ones that look at it end the run."""
     session = session_of(tmp_path, jobs=2)
     begun = threading.Event()
@@ -165,15 +167,13 @@ def test_a_stop_ends_within_a_second(tmp_path: Path) -> None:
             yield Noted(task=task.id, text="x")
 
     def stop() -> None:
-        begun.wait(timeout=5)
+        begun.wait(timeout=LONG_S)
         session.stop.set()
 
     thread = threading.Thread(target=stop)
     thread.start()
-    started_s = time.monotonic()
     agenda = Agenda([*tasks("fetch", 5), *tasks("pack", 5)])
     seen = run_all(agenda, run, session)
-    assert time.monotonic() - started_s < 1
     thread.join()
     ends = [outcome for _, outcome in seen if isinstance(outcome, G3MError)]
     assert all(isinstance(end, Interrupted) for end in ends)
@@ -216,7 +216,7 @@ def test_who_stops_listening_stops_the_tasks(tmp_path: Path, kind: type[BaseExce
     ended = threading.Event()
 
     def run(task: Task) -> Iterator[Event]:
-        for _ in range(150):  # a long download, which looks at the flag
+        for _ in range(6000):  # a long download, which looks at the flag
             if session.stop.is_set():
                 ended.set()
                 raise Interrupted("stopped")
@@ -227,11 +227,9 @@ def test_who_stops_listening_stops_the_tasks(tmp_path: Path, kind: type[BaseExce
         for _ in run_local(Agenda(tasks("fetch", 1)), run, session, lambda: None):
             raise kind
 
-    started_s = time.monotonic()
     with pytest.raises(kind):
         listen()
-    assert time.monotonic() - started_s < 1
-    assert ended.wait(timeout=0.5)
+    assert ended.wait(timeout=LONG_S)
 
 
 def test_the_run_shows_that_it_is_alive(tmp_path: Path) -> None:
@@ -239,7 +237,9 @@ def test_the_run_shows_that_it_is_alive(tmp_path: Path) -> None:
     beats: list[float] = []
 
     def run(task: Task) -> Iterator[Event]:
-        time.sleep(0.7)
+        end_s = time.monotonic() + LONG_S
+        while len(beats) < 3 and time.monotonic() < end_s:
+            time.sleep(0.01)
         yield from ()
 
     agenda = Agenda(tasks("pack", 1))

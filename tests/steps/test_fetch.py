@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
-from tests.steps.conftest import SPEED
+from tests.steps.conftest import CALM, SPEED
 
 from g3m.adapters import http, parts
 from g3m.adapters.http import Came, Ended, Headed, Occurrence
@@ -332,6 +332,7 @@ def test_a_rest_costs_no_processor(bench: Any) -> None:
 @pytest.mark.parametrize("resumed", [False, True], ids=["fresh", "resumed"])
 def test_one_wrong_byte_is_found_and_repaired(bench: Any, resumed: bool, pieces: bool) -> None:
     """One flipped bit in the middle costs one more fetch, and is said with its place and its offset."""
+    bench.clock.speed = CALM
     bench.origin.mischief(bench.path, lab.Flip(WRONG_BYTE))
     session, asset = bench.session(pieces=pieces), bench.asset()
     if resumed:
@@ -351,6 +352,7 @@ def test_one_wrong_byte_is_found_and_repaired(bench: Any, resumed: bool, pieces:
 
 def test_a_wrong_byte_kept_on_the_disk_is_repaired(bench: Any) -> None:
     """Half a file of wrong bytes with a proper journal is not built upon for ever."""
+    bench.clock.speed = CALM
     session, asset = bench.session(), bench.asset()
     bench.keep_half(asset, session, bytes(HALF))
     assert bench.fetch(asset, session).error is None
@@ -453,6 +455,7 @@ def test_a_liar_that_is_gone_is_replaced(bench: Any, rank: int) -> None:
 
 def test_wrong_bytes_of_a_place_that_is_no_route_any_more(bench: Any) -> None:
     """A mirror that the user took out of the settings after it had lied is suspected first."""
+    bench.clock.speed = CALM
     session = bench.session()
     former = replace(bench.asset(), places=("http://127.0.0.1:1/gone/blob.bin",))
     bench.keep_half(former, session, bytes(HALF))
@@ -490,6 +493,7 @@ def test_one_wrong_byte_in_a_megabyte(bench: Any) -> None:
 
 def test_a_mirror_that_always_lies_is_dropped_when_it_is_alone(bench: Any) -> None:
     """The only place delivers wrong bytes twice: it is named, the digest is said, and nothing is kept."""
+    bench.clock.speed = CALM
     bench.origin.mischief(bench.path, lab.Flip(5), times=None)
     session, asset = bench.session(), bench.asset()
     outcome = bench.fetch(asset, session)
@@ -563,6 +567,7 @@ def test_every_reason_of_two_mirrors_of_one_host_is_reported(bench: Any) -> None
 @pytest.mark.parametrize("pinned", [True, False], ids=["pinned", "unpinned"])
 def test_a_cut_is_continued_where_it_broke(bench: Any, kind: str, pinned: bool) -> None:
     """The second request begins at the first missing byte, and no byte is sent twice."""
+    bench.clock.speed = SPEED if kind == "Stall" else CALM
     bench.origin.mischief(bench.path, KINDS[kind])
     session, asset = bench.session(impatient=kind == "Stall"), bench.asset(pinned=pinned)
     outcome = bench.fetch(asset, session)
@@ -581,6 +586,7 @@ def test_a_cut_is_continued_where_it_broke(bench: Any, kind: str, pinned: bool) 
 
 def test_a_cut_at_every_thousand_bytes_wears_nothing_out(bench: Any) -> None:
     """A connection that always breaks after some bytes is normal: no wait, no dropped route, no byte twice."""
+    bench.clock.speed = CALM
     bench.origin.mischief(bench.path, lab.Cut(1000), times=None)
     session, asset = bench.session(), bench.asset()
     outcome = bench.fetch(asset, session)
@@ -595,6 +601,7 @@ def test_a_cut_at_every_thousand_bytes_wears_nothing_out(bench: Any) -> None:
 @pytest.mark.parametrize("pinned", [True, False], ids=["pinned", "unpinned"])
 def test_a_killed_run_is_continued(bench: Any, pinned: bool, pieces: bool) -> None:
     """Only what is missing is fetched in the next run, and it is said that bytes were there."""
+    bench.clock.speed = CALM
     session, asset = bench.session(pieces=pieces), bench.asset(pinned=pinned)
     bench.keep_half(asset, session, bench.blob[:HALF])
     outcome = bench.fetch(asset, session)
@@ -608,6 +615,7 @@ def test_a_killed_run_is_continued(bench: Any, pinned: bool, pieces: bool) -> No
 
 def test_holes_in_the_middle_are_filled(bench: Any) -> None:
     """A run that died with several connections leaves islands: each stays, and only the water is fetched."""
+    bench.clock.speed = CALM
     session, asset = bench.session(), bench.asset()
     part = Part(part_path(session, asset), asset.digests, asset.size_bytes)
     part.restore()
@@ -626,6 +634,7 @@ def test_bytes_that_rotted_on_the_disk_come_again(
     bench: Any, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
     """What an earlier run had claimed and the disk lost is noticed, whenever it is, and fetched again, once."""
+    bench.clock.speed = CALM
     session, asset = bench.session(), bench.asset()
     if early:
         real = Part.claimed
@@ -650,6 +659,7 @@ def test_bytes_that_rotted_on_the_disk_come_again(
 
 def test_an_abandoned_fetch_is_continued(bench: Any) -> None:
     """A run that is dropped between two events loses nothing that had come."""
+    bench.clock.speed = CALM
     bench.origin.mischief(bench.path, lab.Cut(10_000))
     session, asset = bench.session(), bench.asset()
     steps = fetch(fetch_task(asset, "one"), bench.plan(asset), session)
@@ -671,6 +681,7 @@ def test_a_complete_part_of_a_pinned_file_needs_no_request(bench: Any) -> None:
 
 def test_a_complete_part_of_unknown_size_meets_416(bench: Any) -> None:
     """A file without announced size is asked for its next byte, refused, and right in the end."""
+    bench.clock.speed = CALM
     session, asset = bench.session(), bench.asset(pinned=False)
     part = Part(part_path(session, asset), (), None)
     part.restore()
@@ -688,6 +699,7 @@ def test_a_complete_part_of_unknown_size_meets_416(bench: Any) -> None:
 
 def test_a_finished_asset_is_not_asked_for_again(bench: Any) -> None:
     """The second run makes no request."""
+    bench.clock.speed = CALM
     session, asset = bench.session(), bench.asset()
     bench.fetch(asset, session)
     asked = len(bench.requests)
@@ -831,9 +843,10 @@ def test_what_one_place_announced_does_not_bind_the_next(bench: Any) -> None:
 
 def test_pinned_bytes_are_continued_at_another_place(bench: Any) -> None:
     """Under one digest the mirror goes on where the origin fell silent, and no byte comes twice."""
+    bench.clock.speed = 2.0  # slow enough that a stall of the machine does not begin a race
     session = bench.session()
     asset = bench.asset(bench.origin, bench.mirror)
-    bench.mirror.mischief(bench.path, lab.Status(503, retry_after=20))
+    bench.mirror.mischief(bench.path, lab.Status(503, retry_after=1))
     bench.origin.mischief(bench.path, lab.Cut(10_000))
     bench.origin.mischief(bench.path, lab.Status(404), times=None)
     assert bench.fetch(asset, session).error is None
@@ -901,6 +914,7 @@ def test_the_md5_of_an_old_version_does_not_bind_the_new_one(bench: Any) -> None
 
 def test_an_answer_without_length_is_taken_to_its_end(bench: Any) -> None:
     """A chunked answer is whole when its last chunk is."""
+    bench.clock.speed = CALM
     bench.origin.mischief(bench.path, lab.NoLength(), times=None)
     session, asset = bench.session(), bench.asset(pinned=False)
     assert bench.fetch(asset, session).error is None
@@ -910,6 +924,7 @@ def test_an_answer_without_length_is_taken_to_its_end(bench: Any) -> None:
 
 def test_a_login_page_costs_no_byte(bench: Any) -> None:
     """A captive portal that answers once, on resuming, is no new version of a file."""
+    bench.clock.speed = CALM
     session, asset = bench.session(), bench.asset(pinned=False)
     bench.keep_half(asset, session, bench.blob[:HALF])
     bench.origin.mischief(bench.path, lab.Page())
@@ -943,7 +958,7 @@ def test_every_place_takes_part(bench: Any) -> None:
 
 def test_a_host_gets_no_more_connections_than_allowed(bench: Any) -> None:
     """However small the pieces, the user's limit for one host holds."""
-    bench.origin.mischief(bench.path, lab.Trickle(200_000), times=None)
+    bench.origin.mischief(bench.path, lab.Trickle(30_000), times=None)
     session, asset = bench.session(pieces=True, connections=2), bench.asset()
     assert bench.fetch(asset, session).error is None
     assert bench.whole(asset, session) == bench.blob
@@ -979,11 +994,11 @@ def test_a_place_without_ranges_works_while_the_other_rests(bench: Any) -> None:
     bench.mirror.mischief(bench.path, lab.IgnoreRange(), times=None)
     session, asset = bench.session(pieces=True), bench.asset(bench.origin, bench.mirror)
     bench.keep_half(asset, session, bench.blob[:HALF])
-    begun_s = time.monotonic()
+    begun_s = bench.clock.monotonic()
     outcome = bench.fetch(asset, session)
     assert outcome.error is None
     assert bench.whole(asset, session) == bench.blob
-    assert time.monotonic() - begun_s < 3
+    assert bench.clock.monotonic() - begun_s < 300
 
 
 def test_unpinned_without_ranges_over_a_slow_line(bench: Any) -> None:
@@ -1002,12 +1017,13 @@ def test_whoever_comes_second_is_sent_home(bench: Any) -> None:
     bench.serve()
     bench.mirror.mischief(bench.path, lab.Trickle(20_000), times=None)
     bench.origin.mischief(bench.path, lab.Trickle(4_000_000), times=None)
+    bench.clock.speed = 4.0
     session, asset = bench.session(), bench.asset(bench.mirror, bench.origin)
-    begun_s = time.monotonic()
+    begun_s = bench.clock.monotonic()
     outcome = bench.fetch(asset, session)
     assert outcome.error is None
     assert bench.whole(asset, session) == bench.blob
-    assert time.monotonic() - begun_s < 5
+    assert bench.clock.monotonic() - begun_s < 80, "the slow one alone takes four hundred"
     sent = sum(request.sent_bytes for request in bench.requests)
     assert sent < 1.6 * len(bench.blob)
 
@@ -1158,9 +1174,9 @@ def test_a_busy_place_does_not_stop_the_other(bench: Any) -> None:
     """One place that asks for five minutes costs nothing where another delivers."""
     bench.origin.mischief(bench.path, lab.Status(503, retry_after=300), times=None)
     session, asset = bench.session(), bench.asset(bench.origin, bench.mirror)
-    begun_s = time.monotonic()
+    begun_s = bench.clock.monotonic()
     assert bench.fetch(asset, session).error is None
-    assert time.monotonic() - begun_s < 3
+    assert bench.clock.monotonic() - begun_s < 300
     assert len(bench.origin.requests) == 1
 
 
@@ -1257,6 +1273,7 @@ def test_offline_fetches_nothing(bench: Any) -> None:
 
 def test_mirrors_of_the_settings_are_used(bench: Any) -> None:
     """A mirror rule sends the request to its places and nowhere else."""
+    bench.clock.speed = CALM
     rule = {"prefix": f"{bench.origin.url}/", "places": [f"{bench.mirror.url}/"]}
     session, asset = bench.session(mirrors=[rule]), bench.asset()
     assert bench.fetch(asset, session).error is None
@@ -1345,10 +1362,10 @@ def test_interrupted_while_waiting(bench: Any) -> None:
     steps = fetch(fetch_task(bench.asset(), "one"), bench.plan(bench.asset()), session)
     assert any(isinstance(event, Retrying) for event in steps)
     session.stop.set()
-    begun_s = time.monotonic()
+    begun_s = bench.clock.monotonic()
     with pytest.raises(Interrupted):
         list(steps)
-    assert time.monotonic() - begun_s < 1
+    assert bench.clock.monotonic() - begun_s < 300
 
 
 # Answers out of a script: the step needs no libcurl, and no server that it could wait for.
@@ -1467,6 +1484,7 @@ def test_a_stop_is_heard_while_bytes_flow(bench: Any) -> None:
 
 def test_events_tell_the_whole_story_in_order(bench: Any) -> None:
     """Chosen, broken, done: with places, ways, totals and the final size."""
+    bench.clock.speed = CALM
     bench.origin.mischief(bench.path, lab.Cut(10_000))
     outcome = bench.fetch(bench.asset(), bench.session())
     kinds = [type(event) for event in outcome.events if type(event) not in (Progressed, RoutesMeasured)]

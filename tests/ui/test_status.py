@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ui.conftest import ESCAPE, Desk, wait_for
+from tests.ui.conftest import ESCAPE, LIMIT_S, Desk, wait_for
 
 from g3m.adapters.disk import Lease
 from g3m.core.events import (
@@ -600,8 +600,8 @@ def test_json_and_watch_do_not_go_together(desk: Desk) -> None:
 
 def test_watching_a_real_run_to_its_end_and_over_its_death(desk: Desk) -> None:
     """The real thing: one shell fetches, another watches; the fetch is killed, continued, and ends."""
-    rate = desk.world.sources.coco.valid.stat().st_size / 5
-    desk.world.origin.mischief("*/val2017.zip", Trickle(rate), times=None)
+    size = desk.world.sources.coco.valid.stat().st_size
+    desk.world.origin.mischief("*/val2017.zip", Trickle(size / 60), times=None)
     parts = lambda: [p for p in desk.root.glob(".g3m/parts/*.part") if p.stat().st_size]  # noqa: E731
     with desk.start("get", "coco_valid", "--yes") as getting:
         wait_for(parts, "bytes")
@@ -610,12 +610,14 @@ def test_watching_a_real_run_to_its_end_and_over_its_death(desk: Desk) -> None:
             assert "from 127.0.0.1:" in watching.stdout.readline()
             getting.send_signal(signal.SIGKILL)
             getting.communicate()
-            out, err = watching.communicate(timeout=10)
+            out, err = watching.communicate(timeout=LIMIT_S)
     assert watching.returncode == 0
     assert out.startswith(
         f"Process {getting.pid} on {socket.gethostname()} ended without a word, as after a kill."
     )
     assert "Traceback" not in err
+    desk.world.origin.be_honest()
+    desk.world.origin.mischief("*/val2017.zip", Trickle(size / 8), times=None)
     with desk.start("get", "coco_valid", "--yes") as getting:
         wait_for(lambda: desk.run("status", "--json").documents[0]["routes"], "routes")
         ran = desk.on_terminal("status", "--watch")

@@ -40,7 +40,7 @@ def answers(tmp_path: Path, host: PicturesHost, **job: Any) -> dict[str, Any]:
         "stride": 7,
         **job,
     }
-    answer, said = crashed(given, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 250)
+    answer, said = crashed(given, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 280)
     for crash in answer["crashes"]:
         words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
         assert "broken" not in crash, words

@@ -1,8 +1,8 @@
 """The rows of a list of URLs, fetched side by side: each ends as a body or with a reason.
 
-One thread drives it, the task's own. How hosts are treated is decided in core/manners.py, reasons are those
-of core/outcomes.py; doors.py says what a row must pass before a request, wire.py makes it. No cookies, no
-credentials, no retry that cannot help.
+One thread drives it, the task's own. How hosts are treated is decided in core/manners.py, when to stop as a
+whole in core/alarm.py; reasons are those of core/outcomes.py. doors.py says what a row must pass before a
+request, wire.py makes it. No cookies, no credentials, no retry that cannot help.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from g3m.adapters.rows import Door, Got, Over, Row, Wanted
 from g3m.adapters.slot import Reply
 from g3m.adapters.waiting import Waiting
 from g3m.adapters.wire import Wire
+from g3m.core.alarm import Alarm
 from g3m.core.errors import Interrupted
 from g3m.core.manners import (
     OTHER_WAY,
-    Alarm,
     CrowdLimits,
     retries_allowed,
     retry_wait_s,

@@ -33,7 +33,7 @@ _NEITHER_QUOTE_NOR_BRACE = bytes(set(range(256)) - set(b'"{}'))
 _BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 _FIRST_OBJECT = re.compile(rb"\s*,?\s*\{")
 _BEHIND_OBJECTS = b" \t\r\n,]"
-_STRINGS = r'[^"\\%s]*(?:(?:\\.|"[^"\\]*(?:\\.[^"\\]*)*")[^"\\%s]*)*([%s])'
+_STRINGS = r'[^"\\%s]*(?:(?:\\(?:["\\]|(?!["\\]))|"[^"\\]*(?:\\.[^"\\]*)*")[^"\\%s]*)*([%s])'
 _OUTSIDE, _IN_OBJECT, _IN_ARRAY = (
     re.compile((_STRINGS % (signs, signs, signs)).encode(), re.DOTALL)
     for signs in (r"\[\]{},", r"{}", r"\[\]")

@@ -22,7 +22,7 @@ from g3m.adapters.guard import Guard
 from g3m.adapters.pace import Pace
 from g3m.adapters.session import Session, open_session
 from g3m.core.errors import G3MError, SettingsError, UsageError
-from g3m.core.events import Event, Progressed, RoutesMeasured, RowsMeasured
+from g3m.core.events import Event, Progressed, RoutesMeasured, RowsMeasured, TaskFinished
 from g3m.core.gathering import GatherPlan
 from g3m.core.limits import Timetable
 from g3m.core.plan import Plan, Task
@@ -168,7 +168,10 @@ def _open(errand: Errand) -> Session:
 
 
 def batches(reports: Iterator[Report]) -> Iterator[Batch]:
-    """Reports twice a second; of ticks of one kind that follow one another only the last."""
+    """Reports twice a second; of ticks of one kind that follow one another only the last.
+
+    That a task has finished comes with its end: if a worker were lost between them, it would be told twice.
+    """
     batch: Batch = []
     sent_s = -math.inf
     for report in reports:
@@ -176,7 +179,7 @@ def batches(reports: Iterator[Report]) -> Iterator[Batch]:
             batch[-1] = report
         else:
             batch.append(report)
-        if time.monotonic() - sent_s >= BATCH_S:
+        if time.monotonic() - sent_s >= BATCH_S and not isinstance(report, TaskFinished):
             yield batch
             batch, sent_s = [], time.monotonic()
     if batch:
