@@ -17,11 +17,22 @@ from bench.catalog_data import make
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from g3m.adapters import catalog_file, catalog_walk
 from g3m.adapters.catalog import Catalog, ShardFacts, open_catalog
 from g3m.adapters.catalog_file import translated
 from g3m.core.browse import Span, View, parse_view
-from g3m.core.catalog import BLOCK, Entry, Shown, aspect, bin_of, mask, tally
-from g3m.core.errors import G3MError, NoSpace, NotWritable, StorageError, UnknownCatalog, UsageError
+from g3m.core.catalog import Entry, Shown, aspect, mask
+from g3m.core.charts import BLOCK, bin_of, tally
+from g3m.core.errors import (
+    G3MError,
+    Locked,
+    NoFullText,
+    NoSpace,
+    NotWritable,
+    StorageError,
+    UnknownCatalog,
+    UsageError,
+)
 from g3m.core.query import BadQuery
 
 WORDS = ("red", "bus", "dog", "猫", "sky", "Café")
@@ -150,6 +161,24 @@ def test_any_view_is_what_all_rows_say(filled: Catalog, view: View, limit: int) 
     total = filled.count(view)
     assert (total.samples, total.is_bound) == (len(expected), False)
     assert [key for _, key in filled.keys(view)] == [row.key for row in rows if fits(row, view)]
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+@pytest.mark.parametrize("query", ["red", "bus OR 猫 -dog", "do*", '"red bus"', "café sky"])
+def test_both_ways_of_joining_words_and_filters_give_the_same(
+    filled: Catalog, monkeypatch: pytest.MonkeyPatch, few: int, query: str
+) -> None:
+    """Whether hits are compared with the filters, or captions with the words: by pages, and counted."""
+    for name, value in (("flag", "cmyk"), ("width", "333"), ("host", "a.example"), ("format", "png")):
+        for dataset in ("", "one"):
+            view = parse_view({"q": query, name: value, "dataset": dataset})
+            expected = [row.id for row in filled.browse(view, 10**6).rows]
+            with monkeypatch.context() as patch:
+                patch.setattr(catalog_walk, "_PROBE", 1)
+                patch.setattr(catalog_walk, "_FEW", few)
+                assert pages(filled, view, 7) == (expected, expected)
+                assert filled.count(view).samples == len(expected)
+            assert expected
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -311,6 +340,33 @@ def test_forgetting_leaves_nothing(empty: Catalog) -> None:
     assert empty.tallies("one") == {}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_search_finds_no_ghosts_and_misses_nothing(empty: Catalog, seed: int) -> None:
+    """Whatever was replaced, forgotten and dropped, in any order: every word finds just the rows that have it."""
+    dice = random.Random(seed)
+    for turn in range(30):
+        name, number = dice.choice(("one", "two")), dice.randrange(4)
+        known = [row.key for row in everything(empty) if row.dataset == name]
+        kind = dice.choice(("put", "put", "put", "forget", "drop"))
+        if kind == "put":
+            rows = entries(dice.randrange(1, 60), 100 * seed + turn)
+            rows[0] = replace(rows[0], caption=f"Café 猫 of turn{turn}")
+            empty.put(facts(name, number, first=1000 * number, stamp=str(turn)), rows)
+        elif kind == "forget":
+            empty.forget(name, dice.choice((f"{number}.tar", f"{number}.tar", "")))
+        elif known:
+            empty.drop(name, dice.sample(known, min(5, len(known))))
+        there = {row.id: row.caption.lower().replace("é", "e").split() for row in everything(empty)}
+        for word in ("dog", "cafe", "猫", f"turn{turn}", f"turn{dice.randrange(30)}"):
+            found = [row.id for row in empty.browse(View(query=word), 10**6).rows]
+            assert found == [one for one, words in there.items() if word in words], (turn, kind, word)
+        found = [row.id for row in empty.browse(View(query="turn*"), 10**6).rows]
+        assert found == [one for one, words in there.items() if any(w.startswith("turn") for w in words)]
+    db = sqlite3.connect(empty.path)
+    db.execute("INSERT INTO found(found) VALUES('integrity-check')")
+    db.close()
+
+
 def test_left_out_samples_keep_their_numbers(empty: Catalog) -> None:
     """Where a sample was dropped, the others stay at their places."""
     rows: list[Entry | None] = list(entries(10, 0))
@@ -330,9 +386,11 @@ def test_dropping_leaves_no_trace_in_the_file(empty: Catalog) -> None:
     empty.put(facts("two", 0), entries(50, 1))
     (shard, _) = empty.shards()
     empty.looked(
-        shard.id, [replace(row, digest=bytes([place]) * 32, rows=1) for place, row in enumerate(rows)]
+        shard.id,
+        shard.stamp,
+        [replace(row, digest=bytes([place]) * 32, rows=1) for place, row in enumerate(rows)],
     )
-    empty.put_alike([(empty.locate("one", "gone")[0].id, empty.row("two", 1).id, 3)])  # type: ignore[union-attr]
+    empty.put_alike([(empty.locate("one", "gone")[0].id, empty.row("two", 1).id, 3)], 1)  # type: ignore[union-attr]
     assert b"sesquipedalian" in empty.path.read_bytes()
     assert empty.drop("one", {"gone", "nothing"}) == 1
     assert empty.drop("one", {"gone"}) == 0
@@ -341,7 +399,7 @@ def test_dropping_leaves_no_trace_in_the_file(empty: Catalog) -> None:
     assert empty.browse(View(query="sesquipedalian")).rows == ()
     assert empty.pairs() == []
     assert len(list(empty.looks())) == 199
-    for word in (b"sesquipedalian", bytes([7]) * 32):
+    for word in (b"quipedalian", bytes([7]) * 32):
         assert word not in empty.path.read_bytes()
 
 
@@ -363,7 +421,7 @@ def test_what_decoding_found_comes_later(empty: Catalog) -> None:
         for place, row in enumerate(entries(100, 0))
     ]
     new[50] = None
-    empty.looked(shard.id, new)
+    assert empty.looked(shard.id, shard.stamp, new)
     assert empty.shards()[0].looked
     right(empty)
     found = list(empty.looks("one"))
@@ -380,7 +438,7 @@ def test_pairs_and_look_alikes(empty: Catalog) -> None:
     """Both ways, the nearest first, page by page, by dataset; pairs of what is gone are not shown."""
     fill(empty, [("one", 0, 10), ("two", 0, 10), ("three", 0, 3)])
     one, two = ([row.id for row in everything(empty) if row.dataset == name] for name in ("one", "two"))
-    empty.put_alike([(one[0], two[0], 4), (one[0], one[1], 0), (one[2], one[3], 2)])
+    empty.put_alike([(one[0], two[0], 4), (one[0], one[1], 0), (one[2], one[3], 2)], 0)
     assert [(row.id, distance) for row, distance in empty.alike_of(one[0])] == [(one[1], 0), (two[0], 4)]
     assert [(row.id, distance) for row, distance in empty.alike_of(two[0])] == [(one[0], 4)]
     found = empty.pairs(limit=2)
@@ -393,6 +451,61 @@ def test_pairs_and_look_alikes(empty: Catalog) -> None:
     assert empty.sql("SELECT count(*) FROM alike").rows == ((2,),)
 
 
+def test_pairs_are_of_today_until_what_they_are_made_from_changes(empty: Catalog) -> None:
+    """Decoding, and the loss of a picture that others are tied to, make them old; other losses do not."""
+    fill(empty, [("one", 0, 10), ("two", 0, 10)])
+    assert empty.is_alike_current()
+    shard = empty.shards("one")[0]
+    empty.looked(shard.id, "1", [replace(row, digest=b"d" * 32) for row in entries(10, 0)])
+    assert not empty.is_alike_current()
+    one, two = ([row for row in everything(empty) if row.dataset == name] for name in ("one", "two"))
+    before, _ = empty.generations()
+    empty.looked(empty.shards("two")[0].id, "1", [replace(row, digest=b"d" * 32) for row in entries(10, 0)])
+    empty.put_alike([(one[0].id, two[1].id, 1)], before)
+    assert not empty.is_alike_current(), "what was decoded meanwhile is not among the pairs"
+    empty.put_alike([(one[0].id, two[1].id, 1), (one[0].id, two[2].id, 1)], empty.generations()[0])
+    assert empty.is_alike_current()
+    empty.drop("two", [two[1].key, two[5].key])
+    assert empty.is_alike_current()
+    empty.drop("one", [one[0].key])
+    assert not empty.is_alike_current()
+    assert empty.pairs() == []
+
+
+def test_what_was_decoded_of_other_bytes_is_not_taken(empty: Catalog) -> None:
+    """Where a shard was replaced or forgotten while it was decoded, nothing is written, to no shard."""
+    fill(empty, [("one", 0, 5)])
+    (old,) = empty.shards()
+    found = [replace(row, digest=b"d" * 32, rows=1) for row in entries(5, 0)]
+    empty.put(facts("one", 0, stamp="2"), entries(3, 1))
+    assert not empty.looked(old.id, old.stamp, found)
+    empty.forget("one")
+    fill(empty, [("two", 0, 5)])
+    assert not empty.looked(old.id, old.stamp, found), "the number of a shard is never given again"
+    assert list(empty.looks()) == []
+    assert not any(shard.looked for shard in empty.shards())
+    assert empty.is_alike_current()
+
+
+def test_all_that_is_written_may_be_deleted_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every connection that writes overwrites what it moves, also where SQLite was not built to do so."""
+    asked: list[str] = []
+    connected = catalog_file._open
+
+    def listened(path: Path, mode: str) -> sqlite3.Connection:
+        connection = connected(path, mode)
+        connection.set_trace_callback(asked.append)
+        return connection
+
+    monkeypatch.setattr(catalog_file, "_open", listened)
+    with open_catalog(tmp_path / "g3m.sqlite", writing=True) as catalog:
+        fill(catalog, [("one", 0, 5)])
+    wanted, first = asked.index("PRAGMA secure_delete = ON"), asked.index("BEGIN IMMEDIATE")
+    assert wanted < first
+
+
 def test_sql_reads_and_does_nothing_else(filled: Catalog, tmp_path: Path) -> None:
     """One SELECT, bounded in rows and time; nothing is written, attached or loaded."""
     answer = filled.sql("SELECT dataset, count(*) AS n FROM samples GROUP BY 1 ORDER BY 1")
@@ -402,6 +515,9 @@ def test_sql_reads_and_does_nothing_else(filled: Catalog, tmp_path: Path) -> Non
         False,
     )
     assert filled.sql("SELECT 1 FROM samples", limit=3).is_cut
+    with pytest.raises(UsageError, match="malformed JSON") as caught:
+        filled.sql("SELECT json_extract('no json', '$.a')")
+    assert type(caught.value) is UsageError, "the catalog is not to be thrown away for this"
     before = filled.path.read_bytes()
     for text in (
         "DELETE FROM sample",
@@ -437,14 +553,33 @@ def test_what_is_no_catalog(tmp_path: Path) -> None:
             assert catalog.shards() == ()
 
 
+def test_without_full_text_search_nothing_is_made_and_nothing_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python whose SQLite lacks FTS5 gets its own error; no file is left, and a catalog that stands stays."""
+    standing, before = tmp_path / "standing.sqlite", b""
+    with open_catalog(standing, writing=True) as catalog:
+        fill(catalog, [("one", 0, 5)])
+    before = standing.read_bytes()
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(b"no catalog")
+    monkeypatch.setattr(catalog_file, "_PROBE", catalog_file._PROBE.replace("fts5", "fts_absent"))
+    for path in (tmp_path / "new.sqlite", standing, damaged):
+        with pytest.raises(NoFullText) as caught:
+            open_catalog(path, writing=True)
+        assert all("Python" in text for text in caught.value.hint)
+    assert standing.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"standing.sqlite", "damaged.sqlite"}
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "hint"),
     [
-        ("database is locked", StorageError, "may be at work"),
+        ("database is locked", Locked, "may be at work"),
         ("database or disk is full", NoSpace, ""),
         ("attempt to write a readonly database", NotWritable, ""),
         ("disk I/O error", StorageError, "g3m doctor"),
-        ("no such module: fts5", StorageError, "another Python"),
+        ("no such module: fts5", NoFullText, "another Python"),
         ("database disk image is malformed", UnknownCatalog, "g3m index --force"),
     ],
 )

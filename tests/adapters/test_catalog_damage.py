@@ -67,7 +67,7 @@ def make(path: Path, shards: int = 3) -> Path:
     with open_catalog(path, writing=True) as catalog:
         ids = [catalog.put(facts(number), entries(200, number), looked=True) for number in range(shards)]
         catalog.put_alike(
-            [((ids[0] << 24) + place, (ids[1] << 24) + place, place % 9) for place in range(20)]
+            [((ids[0] << 24) + place, (ids[1] << 24) + place, place % 9) for place in range(20)], 3
         )
     return path
 

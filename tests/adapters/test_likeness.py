@@ -124,8 +124,8 @@ def test_any_seven_bits_may_differ() -> None:
 
 
 def test_an_eighth_bit_is_one_too_many() -> None:
-    """Eight bits of rows, or fifteen of both, are no pair."""
-    for rows, columns, count in ((0xFF, 0, 0), (0x7F, 0xFF, 0), (0x7F, 0x7F, 1), (0, 0x3FFF, 1)):
+    """Eight bits of rows, or seventeen of both, are no pair."""
+    for rows, columns, count in ((0xFF, 0, 0), (0x7F, 0x3FF, 0), (0x7F, 0x1FF, 1), (0, 0xFFFF, 1)):
         found = pictures([(1, b"a" * 32, 2**40, 2**41), (2, b"b" * 32, 2**40 ^ rows, 2**41 ^ columns)])
         assert len(ran(near(found))) == count
 

@@ -79,18 +79,18 @@ def test_closing_under_a_read_pulls_nothing_away(folder: Path, monkeypatch: pyte
 
     def slow(number: int, size: int, offset: int) -> bytes:
         inside.set()
-        assert go_on.wait(timeout=5)
+        assert go_on.wait(timeout=30)
         return real(number, size, offset)
 
     found: list[bytes] = []
     monkeypatch.setattr(local.os, "pread", slow)
     thread = threading.Thread(target=lambda: found.append(reader.read("2.tar", 0, 2)))
     thread.start()
-    assert inside.wait(timeout=5)
+    assert inside.wait(timeout=30)
     reader.close()
     with open(folder / "0.tar", "rb"):  # takes the lowest number that is free
         go_on.set()
-        thread.join(timeout=5)
+        thread.join(timeout=30)
     assert found == [b"\x02\x00"]
 
 
@@ -102,14 +102,14 @@ def test_threads_that_begin_together_keep_one_descriptor(folder: Path) -> None:
     found: list[bytes] = []
 
     def read() -> None:
-        gate.wait(timeout=5)
+        gate.wait(timeout=30)
         found.append(reader.read("1.tar", 0, 3))
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=5)
+        thread.join(timeout=30)
     assert found == [b"\x01\x00\x01"] * 8
     assert descriptors() == before + 1
     reader.close()

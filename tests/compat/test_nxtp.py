@@ -21,6 +21,7 @@ from PIL import Image
 from tests.steps.offline import make, zip_of
 from tests.whole.sources import my_recipe
 
+import g3m
 from g3m.adapters.recipes import Recipes
 from g3m.compat.nxtp import FOLDERS, build_dataloader, build_preprocess
 from g3m.core.errors import UnknownDataset
@@ -140,6 +141,17 @@ def test_training_is_shuffled_by_the_seed(root: Path) -> None:
     without = arguments(root)
     del without.seed
     assert len(list(build_dataloader(without, 0, 1))) == 8
+
+
+def test_a_dropped_sample_comes_in_no_batch(root: Path, tmp_path: Path) -> None:
+    """Neither in training nor in validation, before any shard is written anew."""
+    shutil.copytree(root / FOLDERS["coco_valid"], tmp_path / FOLDERS["coco_valid"])
+    (tmp_path / "keys.txt").write_text("k03\n")
+    g3m.drop(keys=tmp_path / "keys.txt", root=tmp_path)
+    args = arguments(tmp_path, data_name="coco_valid", batch_size=2)
+    for is_train in (True, False):
+        keys = {key for _, _, batch in build_dataloader(args, 0, 1, is_train=is_train) for key in batch}
+        assert keys == {f"my_coco_valid/k{n:02d}" for n in range(CHECKS) if n != 3}
 
 
 def test_names_are_taken_in_any_form(root: Path) -> None:

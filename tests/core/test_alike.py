@@ -176,4 +176,4 @@ def test_an_answer_is_complete_only_if_every_picture_was_looked_at(
 def test_the_limits_leave_room_between_copies_and_different_pictures() -> None:
     """Copies differ in no more bits than allowed, and different photographs were measured to differ in 26."""
     assert ROWS_LIMIT < BOTH_LIMIT < 26
-    assert 0.79 < CORRELATION < 0.94
+    assert 0.82 < CORRELATION < 0.93

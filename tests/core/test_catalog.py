@@ -1,4 +1,4 @@
-"""core/catalog.py: bins hold every value exactly once, and what a shard's entries add up to."""
+"""core/catalog.py, charts.py: bins hold every value exactly once, and what a shard's entries add up to."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from hypothesis import strategies as st
 
 from g3m.core.browse import Span
 from g3m.core.catalog import (
-    BLOCK,
     FLAGS,
-    HOSTS_A_SHARD,
     NUMBERS,
     Entry,
     aspect,
-    bin_of,
-    bin_order,
-    bin_range,
-    bins_within,
-    blocks,
     count_words,
     mask,
     names,
     place_of,
     sample_id,
-    tally,
     terms,
+)
+from g3m.core.charts import (
+    BLOCK,
+    HOSTS_A_SHARD,
+    bin_of,
+    bin_order,
+    bin_range,
+    bins_within,
+    blocks,
+    tally,
 )
 from g3m.core.treatment import CLASSES
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from g3m.core.dropped import (
-    BadLine,
+    _PLAIN,
     BadRecord,
     Drop,
     Exchange,
     Record,
-    Wanted,
-    key_line,
+    may_name,
     parse,
     same_url,
     url_line,
 )
+from g3m.core.listed import BadLine, Wanted, key_line
 from g3m.core.shard import ShardSummary
+from g3m.core.weburl import BadUrl, web_address
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 drops = st.builds(Drop, texts, st.text(st.characters(exclude_categories=["Cs"])), texts, texts)
@@ -94,6 +98,38 @@ def test_addresses_are_compared_in_one_spelling() -> None:
         "https://example.com/a b.jpg"
     )
     assert (same_url(None), same_url("words"), same_url(3)) == ("", "", "")
+
+
+addresses = st.one_of(
+    st.from_regex(_PLAIN, fullmatch=True),
+    st.builds(
+        "{}://{}{}/{}{}".format,
+        st.sampled_from(["http", "HTTPS", "hTTp"]),
+        st.sampled_from(
+            ["a.example", "A.example", "a.example.", "bücher.example", "127.0.0.1", "[::1]", "x"]
+        ),
+        st.sampled_from(["", ":80", ":8080"]),
+        st.text(st.sampled_from("ab./%~ é?&=\\\"'#"), max_size=12),
+        st.sampled_from(["", "#top", "?", "?q=http://b.example/"]),
+    ),
+)
+
+
+@given(st.from_regex(_PLAIN, fullmatch=True))
+def test_an_address_that_is_taken_as_it_stands_is_in_its_one_form(text: str) -> None:
+    """The short way gives what the long one gives."""
+    with suppress(BadUrl):
+        assert web_address(text).url == text == same_url(text)
+
+
+@given(addresses, st.booleans(), st.booleans())
+def test_no_json_that_holds_a_wanted_address_is_passed_over(
+    text: str, is_ascii: bool, escapes_slashes: bool
+) -> None:
+    """However the address is spelled, and however the json is written."""
+    data = json.dumps({"a": 1, "b": "words http", "c": text}, ensure_ascii=is_ascii)
+    data = data.replace("/", "\\/") if escapes_slashes else data
+    assert same_url(text) == "" or may_name(data.encode(), {same_url(text).encode()})
 
 
 def test_entries_find_samples_of_the_datasets_that_they_name() -> None:

@@ -372,3 +372,16 @@ def test_no_flipped_bit_reads_wrong_memory(data: st.DataObject) -> None:
         assert 0 <= shard < len(index.shards)
         for offset, size in zip(row[::2], row[1::2], strict=True):
             assert size == ABSENT or offset + size <= (index.sizes or (2**63,))[shard]
+
+
+@given(st.lists(st.integers(0, 5), max_size=6))
+def test_where_each_shard_begins(counts: list[int]) -> None:
+    """Also for shards without samples; the last number is how many samples there are."""
+    written = [
+        IndexedShard(
+            f"{shard}.tar", tuple(Entry(f"{shard}-{at}", (Field("jpg", 512, 1),)) for at in range(count))
+        )
+        for shard, count in enumerate(counts)
+    ]
+    starts = Index(encode(written)).starts()
+    assert starts == [sum(counts[:shard]) for shard in range(len(counts) + 1)]

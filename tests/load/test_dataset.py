@@ -91,7 +91,7 @@ def test_many_threads(data: Dataset) -> None:
     gate = threading.Barrier(8)
 
     def read(start: int) -> None:
-        gate.wait(timeout=5)
+        gate.wait(timeout=30)
         for step in range(100):
             number = (start * 31 + step * 17) % SAMPLES
             if data[number] != expected(number):
@@ -479,7 +479,7 @@ def test_threads_in_several_folders(three: Dataset) -> None:
     gate = threading.Barrier(8)
 
     def read(start: int) -> None:
-        gate.wait(timeout=5)
+        gate.wait(timeout=30)
         for step in range(300):
             number = (start * 31 + step * 5) % len(expected)
             if start == 0 and step % 10 == 0:

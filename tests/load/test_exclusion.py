@@ -166,8 +166,8 @@ def test_few_examples_of_many(two: list[Path], opened: list[Dataset]) -> None:
     ("line", "said"),
     [
         ("{", "is no JSON"),
-        ('{"id": 3}', "has no key"),
-        ('{"key": 3}', "has no key"),
+        ('{"id": 3}', 'has no "key"'),
+        ('{"key": 3}', 'has no "key"'),
         ("{" * 9999, "is no JSON"),
     ],
 )

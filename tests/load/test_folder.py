@@ -50,6 +50,33 @@ def parts_of(folder: Folder, number: int = 0) -> tuple[str, bytes, bytes, bytes]
     return parts.key, parts.image, parts.text, parts.json
 
 
+def test_no_more_is_read_of_a_member_than_is_asked_for(
+    tmp_path: Path, opened: list[Folder], reads: list[tuple[str, int, int]]
+) -> None:
+    """Its beginning, whatever its size; how large the image is, is known without a read."""
+    members = {"jpg": b"J" * 200_000, "txt": b"t" * 90_000, "json": b"{}"}
+    opened.append(folder := open_folder(str(folder_of(tmp_path / "f", {"0.tar": [("k", members)]}))))
+    parts = folder.parts(0, 1000)
+    assert (parts.image, parts.text, parts.json) == (b"J" * 1000, b"t" * 1000, b"{}")
+    assert all(size_bytes <= 1000 for _, _, size_bytes in reads)
+    reads.clear()
+    assert folder.image_bytes(0) == 200_000 and not reads
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 999, 1000, 1001, 2500])
+def test_an_image_comes_in_pieces(
+    tmp_path: Path, opened: list[Folder], reads: list[tuple[str, int, int]], size_bytes: int
+) -> None:
+    """Each is read when it is asked for; together they are the image, and of none there is none."""
+    members = {"txt": b"t", "jpg": os.urandom(size_bytes)}
+    samples = [("k", members), ("no-image", {"txt": b"t"})]
+    opened.append(folder := open_folder(str(folder_of(tmp_path / "f", {"0.tar": samples}))))
+    pieces = list(folder.image_pieces(0, 1000))
+    assert b"".join(pieces) == members["jpg"] and len(reads) == -(-size_bytes // 1000)
+    assert all(len(piece) <= 1000 for piece in pieces)
+    assert folder.image_bytes(1) == 0 and list(folder.image_pieces(1, 1000)) == []
+
+
 @pytest.mark.parametrize(
     ("members", "expected", "expected_reads"),
     [
@@ -272,3 +299,36 @@ def test_the_last_components() -> None:
         "b",
         "bucket",
     ]
+
+
+def test_where_members_lie(tmp_path: Path, opened: list[Folder]) -> None:
+    """Shard, key and the bytes of each member, as they lie in the tar; where the samples of each shard begin."""
+    shards = {
+        "a.tar": [("x", {"jpg": b"JJ", "txt": b"t"}), ("y", {"txt": b"alone"})],
+        "b.tar": [("z", {"jpg": b"Z" * 5})],
+    }
+    folder = open_folder(str(folder_of(tmp_path / "d", shards)))
+    opened.append(folder)
+    samples = [(name, *sample) for name, held in shards.items() for sample in held]
+    for number, (name, key, members) in enumerate(samples):
+        shard, entry = folder.where(number)
+        data = (tmp_path / "d" / shard).read_bytes()
+        found = {one.extension: data[one.offset : one.offset + one.size_bytes] for one in entry.fields}
+        assert (shard, entry.key, found) == (name, key, members)
+    assert folder.starts() == [0, 2, 3]
+    assert folder.size_bytes == sum((tmp_path / "d" / name).stat().st_size for name in shards)
+
+
+def test_damage_names_the_folder_wherever_it_is_met(tmp_path: Path, opened: list[Folder]) -> None:
+    """Also where only places are asked for."""
+    place = folder_of(tmp_path / "d", {"a.tar": numbered("a", 3)})
+    index = place / "index.bin"
+    data = bytearray(index.read_bytes())
+    head = len(data) - sum(len(f"k{number}") for number in range(3)) - 3 * RECORD_BYTES
+    struct.pack_into("<I", data, head + RECORD_BYTES, 9)
+    index.write_bytes(data)
+    folder = open_folder(str(place))
+    opened.append(folder)
+    for ask in (lambda: folder.where(1), folder.starts):
+        with pytest.raises(NotVerified, match="d: the index is damaged"):
+            ask()

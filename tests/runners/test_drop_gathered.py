@@ -94,6 +94,9 @@ def test_a_dropped_row_is_not_asked_for_in_a_retry(host: PicturesHost, tmp_path:
     assert made.reasons[0::2] == ["", ""]
     assert made.reasons[1] not in ("", "dropped")
     assert [row["row"] for row in made.table("00001")] == [2]
+    left = to / ".g3m" / "plan" / ".out.samples.1.tmp", to / ".g3m" / "plan" / "out.again-0.1.jsonl"
+    for path in left:  # of runs that were killed
+        path.write_text(f"row 2 {rows[2]['url']}")
     drop_urls(to, [rows[2]["url"]], rewrite=True)
     made = Gathered(to)
     made.check_counts()

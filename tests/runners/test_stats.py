@@ -10,6 +10,7 @@ import pytest
 from tests.alike_root import COPIES, EVALUATION, LEAKED, OWN, write_root
 
 import g3m
+from g3m.adapters import catalog_sql
 from g3m.adapters.catalog import FILE, Catalog, open_catalog
 from g3m.adapters.guard import Guard
 from g3m.core.catalog import CHARTS
@@ -74,6 +75,14 @@ def test_what_was_not_looked_at_has_no_duplicates(tmp_path: Path) -> None:
     made = g3m.stats(root=write_root(tmp_path, looked=[]))
     assert (made.looked, made.same, made.near) == (0, 0, 0)
     assert made.samples == TRAINING + len(EVALUATION)
+
+
+def test_the_question_does_not_grow_with_the_shards(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is none of a user's: what is allowed there, in length and time, does not count."""
+    monkeypatch.setattr(catalog_sql, "_SQL_LIMIT", 10)
+    assert stats_in(catalog).same == 2
 
 
 def test_without_a_catalog_there_are_no_figures(tmp_path: Path) -> None:

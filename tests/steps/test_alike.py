@@ -86,7 +86,7 @@ def test_what_is_alike_is_noted_in_the_catalog(catalog: Catalog, session: Sessio
 def test_what_was_noted_before_is_replaced(catalog: Catalog, session: Session) -> None:
     """A second time gives the same pairs, and pairs that are none any more are gone."""
     ids = [one for one, *_ in catalog.looks()]
-    catalog.put_alike([(ids[0], ids[1], 5)])
+    catalog.put_alike([(ids[0], ids[1], 5)], 0)
     assert len(kept(catalog)) == 1
     ran(find_alike(catalog, session))
     first = kept(catalog)
@@ -225,7 +225,7 @@ def _lie(catalog: Catalog, key: str, like: str) -> None:
     }
     _, rows, columns = looks[like]
     (shard,) = catalog.shards("train")
-    catalog.looked(shard.id, [Entry(key=key, digest=b"\1" * 32, rows=rows, columns=columns)])
+    catalog.looked(shard.id, shard.stamp, [Entry(key=key, digest=b"\1" * 32, rows=rows, columns=columns)])
 
 
 def _spoil_shard(root: Path) -> None:

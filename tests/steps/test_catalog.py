@@ -8,6 +8,9 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import cache
@@ -26,6 +29,7 @@ from g3m.core.events import Event, Noted, RunFinished, RunStarted, TaskFailed, T
 from g3m.runners.index import catalog, catalog_in, index
 from g3m.runners.pack import pack
 from g3m.runners.run import make_session
+from g3m.runners.stats import stats
 from g3m.steps import catalog as step
 from g3m.steps import holdings
 from g3m.steps.catalog import Catalogued
@@ -329,7 +333,9 @@ def test_shards_that_are_being_exchanged_are_left_alone(root: Path, monkeypatch:
     """Index and shards may differ at that moment: what is known stays."""
     run(root)
     before = keys(root)
-    monkeypatch.setattr(holdings, "parse", lambda text: type("R", (), {"rewriting": (1,), "numbers": list})())
+    monkeypatch.setattr(
+        holdings, "parsed_record", lambda folder: type("R", (), {"rewriting": (1,), "numbers": list})()
+    )
     _, events = run(root)
     assert keys(root) == before
     assert any(isinstance(event, Noted) and "exchanged" in event.text for event in events)
@@ -363,3 +369,78 @@ def few_descriptors() -> Iterator[None]:
     yield
     gc.collect()  # an error holds the frames that it came through
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_dropping_costs_no_decoding(root: Path) -> None:
+    """What the catalog was told of is not read again, and of the other samples all stays known."""
+    run(root, pictures=True)
+    record = Record().added([Drop("b1", "asked", "list")])
+    (root / "own" / DROPPED).write_text(record.encode(), encoding="utf-8")
+    with open_catalog(root / ".g3m" / "g3m.sqlite", writing=True) as book:
+        before = len(list(book.looks()))
+        assert book.drop("own", {"b1"}) == 1
+    made, _ = run(root, pictures=True)
+    assert (made.read, made.decoded) == (0, 0)
+    with books(root) as book:
+        assert len(list(book.looks())) == before - 1
+        assert all(shard.looked for shard in book.shards())
+
+
+def test_words_that_were_dropped_behind_its_back_leave_the_file(root: Path) -> None:
+    """A shard that is read again because the catalog was not told: no word of what was dropped stays."""
+    (root / ".g3m").mkdir(exist_ok=True)
+    tars(root / "foreign", [*sample("c0"), *sample("c1", "a sesquipedalian tram")])
+    index(root / "foreign")
+    run(root)
+    path = root / ".g3m" / "g3m.sqlite"
+    assert b"sesquipedalian" in path.read_bytes()
+    record = Record().added([Drop("c1", "asked", "list")])
+    (root / "foreign" / DROPPED).write_text(record.encode(), encoding="utf-8")
+    run(root)
+    assert keys(root, View(dataset="foreign")) == ["c0"]
+    assert b"sesquipedalian" not in path.read_bytes()
+
+
+def test_a_dataset_without_an_index_does_not_stop_the_others(root: Path) -> None:
+    """One whose index cannot be made is told, and the others are in the catalog."""
+    (root / "own" / "index.bin").unlink()
+    for shard in (root / "own").glob("*.tar"):
+        shard.write_bytes(shard.read_bytes()[:1000])
+    made, _ = run(root)
+    assert list(made.failed) == ["own"]
+    assert keys(root) == ["c0", "c1"]
+
+
+def test_a_kill_before_the_pairs_are_noted_is_noticed(root: Path) -> None:
+    """Decoded and killed before anything was compared: told by the statistics, and done by the next run."""
+    program = (
+        "import os, signal, sys; from g3m.runners.index import catalog; from g3m.steps import catalog as step;"
+        "step.find_alike = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "catalog(root=sys.argv[1], pictures=True)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(root)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with books(root) as book:
+        assert all(shard.looked for shard in book.shards())
+        assert book.pairs() == []
+    assert not stats(root=str(root)).is_current
+    run(root)
+    assert not stats(root=str(root)).is_current
+    made, _ = run(root, pictures=True)
+    assert made.decoded == 0
+    assert stats(root=str(root)).is_current
+    with books(root) as book:
+        assert "b0" in {other.key for other, _ in book.alike_of(book.locate("own", "a0")[0].id)}
+
+
+def test_pairs_are_compared_again_only_where_pictures_changed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run compares nothing; a shard that is read and decoded anew with the same bytes does."""
+    run(root, pictures=True)
+    compared: list[Catalog] = []
+    monkeypatch.setattr(step, "find_alike", lambda book, _: compared.append(book) or iter(()))
+    run(root, pictures=True)
+    assert compared == []
+    run(root, "foreign", pictures=True, force=True)
+    assert len(compared) == 1

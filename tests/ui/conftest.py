@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.running import running
 
 from g3m.lab.world import World
 from g3m.ui import cli as cli_module
 
 SAMPLES = 8
-LIMIT_S = 30
+LIMIT_S = 50
 """Longer than any command here takes on the slowest machine: then it hangs."""
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -85,20 +86,8 @@ class Desk:
     @contextmanager
     def start(self, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
         """Run g3m beside the test; whatever happens, nothing is left running."""
-        process = subprocess.Popen(
-            self.arguments(*arguments),
-            cwd=self.cwd,
-            env=self.environment(more),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        with process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        with running(self.arguments(*arguments), self.environment(more), self.cwd) as process:
+            yield process
 
     def on_terminal(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 60
+LIMIT_S = 240
 
 # Loaded by the interpreter before anything else. Python's sockets and libcurl's are both watched.
 WATCH = """

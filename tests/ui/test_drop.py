@@ -116,3 +116,14 @@ def test_a_list_beside_the_shards_is_for_that_dataset_only(made: Made) -> None:
     (made.folder / "mine.txt").write_text("k0\n")
     done = run(made, "--keys", str(made.folder / "mine.txt"), "--json")
     assert json.loads(done.output)["drop"]["datasets"][0]["new"] == 1
+
+
+def test_what_cannot_be_written_anew_is_an_error_after_all_was_said(made: Made) -> None:
+    """The samples are recorded, and the user is told so, before the command fails."""
+    listed = write(made, *(f"k{number}" for number in range(5)))
+    done = run(made, "--keys", listed, "--rewrite")
+    assert "heap: 5 dropped, 0 were dropped before" in done.output
+    assert "all of its samples" in str(done.exception)
+    body = json.loads(run(made, "--rewrite", "--json").output.splitlines()[-1])["drop"]
+    assert body["failed"] == {"heap": "heap: all of its samples were dropped"}
+    assert json.loads(run(made, "--list", "--json").output)["dropped"]["heap"][4]["key"] == "k4"

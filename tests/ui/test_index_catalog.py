@@ -51,7 +51,8 @@ def test_a_folder_elsewhere_has_no_catalog_and_one_below_the_root_has(done_desk:
     assert "catalog" not in away.out
     assert not (done_desk.root / ".g3m" / "g3m.sqlite").exists()
     (done_desk.cwd / "wds").rename(done_desk.root / "wds")
-    here = done_desk.run("index", "g3m-data/wds", "--force")
+    (done_desk.root / "wds" / "index.bin").unlink()
+    here = done_desk.run("index", "g3m-data/wds")
     assert "g3m-data/wds/index.bin" in here.out
     assert "g3m.sqlite: the catalog has 6 samples" in here.out
     named = done_desk.run("index", "wds")

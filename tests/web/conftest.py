@@ -30,6 +30,7 @@ from playwright.sync_api import (
     Response,
     sync_playwright,
 )
+from tests.running import running
 from tests.web.hostile import Bad, write_hostile
 
 from g3m.lab.world import World
@@ -75,6 +76,12 @@ class Root:
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-W", "error", "-m", "g3m", *arguments, "--root", str(self.path)]
+
+    @contextmanager
+    def start(self, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+        """Run g3m beside the test; `more` are variables."""
+        with running(self.command(*arguments), {**self.variables, **more}, self.path.parent) as process:
+            yield process
 
     def run(self, *arguments: str, code: int = 0, **more: str) -> str:
         """Run g3m to its end; returns its stdout."""
@@ -193,24 +200,12 @@ def hostile_root(tmp_path_factory: pytest.TempPathFactory) -> tuple[Root, list[B
 @contextmanager
 def viewing(root: Root, *arguments: str, **more: str) -> Iterator[View]:
     """`g3m view` at a free port, from its first line on; it must end without a word about what broke."""
-    process = subprocess.Popen(
-        root.command("view", "--port", "0", *arguments),
-        env={**root.variables, **more},
-        cwd=root.path.parent,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    with process:
+    with root.start("view", "--port", "0", *arguments, **more) as process:
         try:
             yield View(_first_address(process), process, root)
         finally:
             process.send_signal(signal.SIGINT)
-            try:
-                _, err = process.communicate(timeout=LIMIT_S)
-            finally:
-                process.kill()
+            _, err = process.communicate(timeout=LIMIT_S)
     assert "Traceback" not in err, err
     assert "Warning" not in err, err
 
@@ -435,7 +430,7 @@ def million_root(bare_root: Root, tmp_path_factory: pytest.TempPathFactory) -> R
             ]
             name = f"{shard:05d}.tar"
             facts = ShardFacts(
-                dataset="coco", folder="coco/coco_train", name=name, number=shard, first=first, stamp=name
+                dataset="million", folder="million", name=name, number=shard, first=first, stamp=name
             )
             catalog.put(facts, rows)
     return root

@@ -34,6 +34,12 @@ def test_the_first_page_lies_in_the_folder_itself() -> None:
     assert not links.answers
 
 
+def test_after_nothing_is_the_beginning() -> None:
+    """One page has one file."""
+    links = CopyLinks(HELD, 60)
+    assert links.page("shards", dataset="coco", after=0) == links.page("shards", dataset="coco")
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from tests.web.conftest import Bad, Root, Visit, plain_variables
+from tests.web.conftest import Bad, Root, Visit, copied, plain_variables
 from tests.web.crawl import Parsed
 
 from g3m.core.errors import UsageError
@@ -171,6 +171,103 @@ def test_what_was_there_stays_until_the_end(tmp_path: Path) -> None:
         (folder / "mine").write_text("put there meanwhile", encoding="utf-8")
     assert (folder / "mine").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_what_a_killed_export_left_is_cleared_up(tmp_path: Path) -> None:
+    """What was half written goes; what had been moved away for the exchange comes back."""
+    folder, half, old = (tmp_path / name for name in ("copy", ".copy.new", ".copy.old"))
+    (half / "pages").mkdir(parents=True)
+    (half / "pages" / "half.html").write_text("half", encoding="utf-8")
+    old.mkdir()
+    (old / exporting.MARKER).write_text("{}", encoding="utf-8")
+    with pytest.raises(RuntimeError), exporting._new_folder(folder) as new:
+        assert not list((new / "pages").iterdir())
+        raise RuntimeError
+    assert (folder / exporting.MARKER).is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    shutil.copytree(folder, old)
+    with exporting._new_folder(folder) as new:
+        (new / exporting.MARKER).write_text("new", encoding="utf-8")
+    assert (folder / exporting.MARKER).read_text(encoding="utf-8") == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize("name", [".copy.new", ".copy.old"])
+def test_what_a_person_put_there_stays(tmp_path: Path, name: str) -> None:
+    """Also under the names that an export uses while it works."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError), exporting._new_folder(tmp_path / "copy"):
+        pass
+    assert (tmp_path / name / "thesis.tex").read_text(encoding="utf-8") == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_exports_into_one_folder(tmp_path: Path) -> None:
+    """The second is refused and touches nothing of the first."""
+    with exporting._new_folder(tmp_path / "copy") as new:
+        (new / exporting.MARKER).write_text("first", encoding="utf-8")
+        with pytest.raises(UsageError, match="another export"), exporting._new_folder(tmp_path / "copy"):
+            pass
+    assert (tmp_path / "copy" / exporting.MARKER).read_text(encoding="utf-8") == "first"
+
+
+def test_a_signal_in_the_middle_of_the_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is not left empty: the earlier copy is put back."""
+    folder = tmp_path / "copy"
+    with exporting._new_folder(folder) as new:
+        (new / exporting.MARKER).write_text("{}", encoding="utf-8")
+    rename = Path.rename
+
+    def stopped(path: Path, target: Path) -> Path:
+        if path.name == ".copy.new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt), exporting._new_folder(folder):
+        pass
+    assert (folder / exporting.MARKER).is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    """What it leads to is replaced, also a second time."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for _ in range(2):
+        with exporting._new_folder(tmp_path / "link") as new:
+            (new / exporting.MARKER).write_text("{}", encoding="utf-8")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / exporting.MARKER).is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "../here"])
+def test_the_folder_that_one_is_in_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It would be replaced by another, and the shell would stand in none."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match="you are in"), exporting._new_folder(Path(name)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_damaged_shard_costs_its_pictures_only(bare_root: Root, tmp_path: Path) -> None:
+    """The others are written, and in its place stands a drawing that says so."""
+    root = copied(bare_root, tmp_path)
+    for path in root.path.iterdir():
+        if path.name not in ("sbu", "coco"):
+            shutil.rmtree(path)
+    shard = next((root.path / "sbu").rglob("*.tar"))
+    with open(shard, "r+b") as file:
+        file.truncate(shard.stat().st_size // 2)
+    root.run("view", "--export", str(tmp_path / "copy"), "--samples", "2")
+    assert broken_links(tmp_path / "copy") == []
+    assert (tmp_path / "copy" / "pages" / "sample-coco-1.html").is_file()
+    drawings = {path.name.partition("-")[0] for path in (tmp_path / "copy" / "pictures").glob("*.svg")}
+    assert drawings == {"sbu"}
 
 
 def test_a_file_of_that_name_is_refused(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from g3m.core.catalog import FLAGS, NUMBERS
 from g3m.core.outcomes import REASONS as OUTCOMES
 from g3m.core.samples import REASONS
 from g3m.ui.web import pages
+from g3m.ui.web.drawing import TEMPLATES as FOLDER
 from g3m.ui.web.words import PAGES, SPELLED, Voice, spell
 
-TEMPLATES = {path.name: path.read_text() for path in pages.TEMPLATES.glob("*.html")}
+TEMPLATES = {path.name: path.read_text() for path in FOLDER.glob("*.html")}
 CODE = Path(pages.__file__).read_text()
 CHINESE = re.compile("[\u4e00-\u9fff]")
 SAME = {"json"}
@@ -66,7 +67,7 @@ def test_every_key_that_is_said_exists() -> None:
         ("state-", ["done", "part", "none"]),
         ("chart-", [*NUMBERS, "format", "host", "flag", "word"]),
         ("filter-", ["query", "shard", *NUMBERS, "format", "host", "flag", "seed"]),
-        ("problem-", ["not-here", "gone", "needs-catalog", "bad-view", "failed", "no-page", "no-method", "broken"]),
+        ("problem-", ["not-here", "gone", "needs-catalog", "bad-view", "failed", "no-page", "no-method", "broken", "rewriting"]),
     ],
 )  # fmt: skip
 def test_families_of_keys_are_complete(family: str, members: list[str]) -> None:

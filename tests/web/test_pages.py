@@ -1,4 +1,4 @@
-"""The pages, given a library: what they say, how they are written, and that no text of a stranger becomes more than text."""
+"""The pages, given a collection: what they say, how they are written, and that no text of a stranger becomes more than text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.web.drawn_library import HOSTILE, DrawnLibrary, DrawnLive, a_leak, client, shown
+from tests.web.drawn_collection import HOSTILE, DrawnCollection, DrawnLive, a_leak, client, shown
 from tests.whole.sources import tiny_jpeg
 
 import g3m
@@ -20,9 +20,10 @@ from g3m.core.browse import Span, View
 from g3m.core.errors import NotVerified
 from g3m.core.events import RouteSpeed
 from g3m.core.tally import Failures, Rows, Running, Snapshot
+from g3m.ui.web.drawing import TEMPLATES, brief, chips, python_lines, speeds
 from g3m.ui.web.facts import Card, Detail, LeftOut, LeftOutPage, Member, NeedsCatalog, Pair, Shard
 from g3m.ui.web.links import STATIC, Links, ServerLinks
-from g3m.ui.web.pages import TEMPLATES, Pages, brief, chips, python_lines, speeds
+from g3m.ui.web.pages import Pages
 
 EVERY = (
     "/",
@@ -96,9 +97,9 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
-def _full(**more: object) -> DrawnLibrary:
+def _full(**more: object) -> DrawnCollection:
     pair = Pair(one=shown(0), other=shown(1), distance=5)
-    return DrawnLibrary(duplicates=(pair, replace(pair, distance=0)), found=a_leak(), **more)  # type: ignore[arg-type]
+    return DrawnCollection(duplicates=(pair, replace(pair, distance=0)), found=a_leak(), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -147,7 +148,7 @@ def test_nothing_on_a_page_is_asked_from_elsewhere(address: str) -> None:
 # What strangers wrote
 
 
-def _hostile() -> DrawnLibrary:
+def _hostile() -> DrawnCollection:
     rows = [
         shown(
             number,
@@ -182,7 +183,7 @@ def _hostile() -> DrawnLibrary:
         "flag": [(HOSTILE, 1)],
         "words": [(HOSTILE, 2)],
     }
-    found = DrawnLibrary(rows=rows, card=card, detail=detail, left=left, found=leaks, charts=charts)
+    found = DrawnCollection(rows=rows, card=card, detail=detail, left=left, found=leaks, charts=charts)
     found.duplicates = (Pair(one=rows[0], other=rows[1], distance=0),)
     return found
 
@@ -193,12 +194,12 @@ RUNNING = Snapshot(
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-@pytest.mark.parametrize("address", [*EVERY[:14], "/downloads/part"])
+@pytest.mark.parametrize("address", EVERY[:14])
 def test_no_text_of_a_stranger_becomes_markup(address: str, lang: str) -> None:
     """Scripts, quotes, braces, nulls, half characters and letters that turn lines stay text, wherever they are shown."""
-    library, live = _hostile(), DrawnLive(RUNNING, HOSTILE, [HOSTILE])
-    library.shards = lambda dataset: [Shard(name=HOSTILE, number=0, first=0, samples=1, sha256=HOSTILE)]  # type: ignore[method-assign]
-    answer = client(library, live).get(address, headers={"accept-language": lang})
+    collection, live = _hostile(), DrawnLive(RUNNING, HOSTILE, [HOSTILE])
+    collection.shards = lambda dataset: [Shard(name=HOSTILE, number=0, first=0, samples=1, sha256=HOSTILE)]  # type: ignore[method-assign]
+    answer = client(collection, live).get(address, headers={"accept-language": lang})
     assert answer.status_code == 200
     assert "<script>alert" not in answer.text and "onload='x'" not in answer.text
     assert "javascript:" not in answer.text and "{{" not in answer.text.replace("{{ 7*7 }}", "")
@@ -224,7 +225,7 @@ def test_a_huge_caption_does_not_make_a_huge_page() -> None:
     body = client(_hostile()).get("/browse").text
     assert len(body) < 60_000 and "98,000" in body
     long = shown(0, caption="word " * 60_000)
-    whole = client(DrawnLibrary(rows=[long])).get("/sample/coco_valid/0").text
+    whole = client(DrawnCollection(rows=[long])).get("/sample/coco_valid/0").text
     assert 90_000 < len(whole) < 130_000
 
 
@@ -255,7 +256,7 @@ def test_home_says_how_many_are_here_and_how_many_there_should_be() -> None:
 
 def test_home_of_an_empty_root_says_what_to_run() -> None:
     """The first thing that a newcomer sees is the command to begin with."""
-    none = DrawnLibrary()
+    none = DrawnCollection()
     none.card = replace(none.card, state="none", samples=0)
     assert "g3m get eval" in client(none).get("/").text
 
@@ -263,14 +264,14 @@ def test_home_of_an_empty_root_says_what_to_run() -> None:
 @pytest.mark.parametrize("address", ["/stats", "/search?q=bus", "/browse?words=5"])
 def test_without_a_catalog_the_page_says_how_to_make_one(address: str) -> None:
     """What cannot be answered yet is no error, and names the command."""
-    answer = client(DrawnLibrary(cataloged=False)).get(address)
+    answer = client(DrawnCollection(cataloged=False)).get(address)
     assert answer.status_code == 200 and "g3m index</code>" in answer.text
 
 
 def test_without_a_catalog_pictures_are_still_shown() -> None:
     """Browsing by number needs nothing but the shards."""
     assert (
-        client(DrawnLibrary(cataloged=False))
+        client(DrawnCollection(cataloged=False))
         .get("/browse?dataset=coco_valid")
         .text.count('<li class="card">')
         == 3
@@ -279,17 +280,17 @@ def test_without_a_catalog_pictures_are_still_shown() -> None:
 
 def test_duplicates_are_not_claimed_to_be_none_before_anybody_looked() -> None:
     """No duplicates found, and not looked yet, are two sentences."""
-    library = DrawnLibrary()
-    assert "No duplicates" in client(library).get("/alike").text
-    library.card = replace(library.card, looked=False)
-    body = client(library).get("/alike").text
+    collection = DrawnCollection()
+    assert "No duplicates" in client(collection).get("/alike").text
+    collection.card = replace(collection.card, looked=False)
+    body = client(collection).get("/alike").text
     assert "No duplicates" not in body and "g3m index --pictures" in body
 
 
 def test_leaks_are_not_claimed_to_be_none_before_all_were_looked_at() -> None:
     """An answer from a part of the pictures says so."""
-    library = DrawnLibrary(found=a_leak(hit=0, pairs=(), looked=4))
-    assert "Not all pictures were looked at" in client(library).get("/leaks?of=coco_valid").text
+    collection = DrawnCollection(found=a_leak(hit=0, pairs=(), looked=4))
+    assert "Not all pictures were looked at" in client(collection).get("/leaks?of=coco_valid").text
     assert "Not all" not in client(_full()).get("/leaks?of=coco_valid").text
 
 
@@ -334,10 +335,10 @@ def test_every_bar_opens_its_grid() -> None:
 
 def test_a_count_that_is_a_bound_is_called_one() -> None:
     """More than ten thousand are not said to be ten thousand."""
-    library = DrawnLibrary(total=10_000)
-    grid = library.browse
-    library.browse = lambda view, limit=60: replace(grid(view, limit), total_is_bound=True)  # type: ignore[method-assign]
-    assert "more than 10,000 samples" in client(library).get("/browse").text
+    collection = DrawnCollection(total=10_000)
+    grid = collection.browse
+    collection.browse = lambda view, limit=60: replace(grid(view, limit), total_is_bound=True)  # type: ignore[method-assign]
+    assert "more than 10,000 samples" in client(collection).get("/browse").text
 
 
 def test_neighbours_are_a_key_away() -> None:
@@ -376,15 +377,15 @@ def test_what_is_not_there_is_said_with_the_right_status(address: str, status: i
 
 def test_errors_of_files_are_said_with_their_hint() -> None:
     """A damaged shard is a page with what to do, not a stack of calls; any other error says nothing of the inside."""
-    library = DrawnLibrary()
+    collection = DrawnCollection()
 
     def broken(dataset: str, number: int) -> Detail:
         raise NotVerified("00000.tar: not as indexed") if number == 1 else ZeroDivisionError("secret /path")
 
-    library.sample = broken  # type: ignore[method-assign]
-    answer = client(library).get("/sample/coco_valid/1")
+    collection.sample = broken  # type: ignore[method-assign]
+    answer = client(collection).get("/sample/coco_valid/1")
     assert answer.status_code == 500 and "00000.tar: not as indexed" in answer.text
-    other = client(library).get("/sample/coco_valid/2")
+    other = client(collection).get("/sample/coco_valid/2")
     assert other.status_code == 500 and "secret" not in other.text and "The other pages go on" in other.text
 
 
@@ -425,11 +426,11 @@ def test_the_other_language_is_a_link_to_this_very_page() -> None:
 
 def test_keys_are_a_file_to_be_saved() -> None:
     """One key a line, of the whole view, wherever its pages are."""
-    library = DrawnLibrary(rows=[shown(0), shown(1, key="a\nb")])
+    collection = DrawnCollection(rows=[shown(0), shown(1, key="a\nb")])
     asked: list[View] = []
-    keys = library.keys
-    library.keys = lambda view: (asked.append(view), keys(view))[1]  # type: ignore[method-assign, func-returns-value]
-    answer = client(library).get("/keys.txt?q=bus&after=60")
+    keys = collection.keys
+    collection.keys = lambda view: (asked.append(view), keys(view))[1]  # type: ignore[method-assign, func-returns-value]
+    answer = client(collection).get("/keys.txt?q=bus&after=60")
     assert answer.text.splitlines() == [
         "coco_valid/000000000000",
         '{"dataset": "coco_valid", "key": "a\\nb"}',
@@ -447,12 +448,12 @@ def test_the_exclusion_list_has_a_safe_name() -> None:
 
 def test_many_shards_are_on_many_pages() -> None:
     """A thousand shards are two pages; none is missing, none is twice."""
-    library = DrawnLibrary()
-    library.shards = lambda dataset: [  # type: ignore[method-assign]
+    collection = DrawnCollection()
+    collection.shards = lambda dataset: [  # type: ignore[method-assign]
         Shard(name=f"{number:05d}.tar", number=number, first=number * 10, samples=10)
         for number in range(1000)
     ]
-    browser = client(library)
+    browser = client(collection)
     found = [
         re.findall(r">(?:<bdi>)?(\d{5}\.tar)", browser.get(f"/shards?dataset=coco_valid{more}").text)
         for more in ("", "&after=500")
@@ -521,6 +522,7 @@ def test_a_copy_has_no_forms_no_links_to_nowhere_and_says_what_it_is(address: st
         "htmx" not in body
         and "data-live" not in body
         and "A copy." in body
+        and "Nothing leaves it" not in body
         and 'http-equiv="refresh"' not in body
     )
     for tag, attributes in reader.tags:
@@ -587,7 +589,7 @@ def test_no_template_trusts_data() -> None:
 
 def test_a_page_is_small() -> None:
     """Scripts, styles and a grid of sixty cards weigh less than a picture."""
-    sixty = client(DrawnLibrary(rows=[shown(number) for number in range(60)])).get("/browse").text
+    sixty = client(DrawnCollection(rows=[shown(number) for number in range(60)])).get("/browse").text
     assert len(sixty) < 60_000
     assert sum(path.stat().st_size for path in STATIC.iterdir()) < 65_000
 
@@ -606,5 +608,5 @@ def test_counts_on_a_scale_are_short() -> None:
 
 def test_needs_catalog_is_not_an_error_of_the_server() -> None:
     """The class that says so is no G3MError, so that no code is shown for it."""
-    handlers = Pages(DrawnLibrary()).exception_handlers()  # type: ignore[arg-type]
+    handlers = Pages(DrawnCollection()).exception_handlers()  # type: ignore[arg-type]
     assert NeedsCatalog in handlers and Exception in handlers

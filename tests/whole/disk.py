@@ -31,7 +31,7 @@ def tars(root: Path) -> list[Path]:
 
 def litter(root: Path) -> list[str]:
     """What nobody needs once all is published: parts, and temporary files anywhere."""
-    parts = list((root / WORK / "parts").iterdir())
+    parts = list((root / WORK / "parts").glob("*"))
     return sorted(path.name for path in {*parts, *root.rglob("*.tmp"), *root.rglob("*.making")})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from g3m.runners.drop import DropReport, Wish, drop_in
 from g3m.runners.index import index
 from g3m.runners.run import get_in, verify_in
 from g3m.steps.dropped import read_record
+from g3m.steps.export import FORMATS
 from g3m.steps.offer import known_datasets, offer, refuse_dropped
 
 SETS = ("coco_valid", "cc3m_valid", "sbu", "openimages_v7_valid")
@@ -215,9 +217,18 @@ def test_a_shard_of_which_all_is_dropped_stays_as_an_empty_tar(session: Session)
 
 
 def test_of_a_dataset_not_all_can_be_rewritten_away(session: Session) -> None:
-    """It is recorded and seen by nobody, and the message says what to delete."""
+    """It is recorded and seen by nobody, the message says what to delete, and the others are written anew."""
+    gone = [f"sbu/{key}" for key in keys_of(session, "sbu")]
+    report = drop(session, [*gone, chosen(session)[0], chosen(session)[3]], rewrite=True)
+    assert {name: error.message for name, error in report.failed.items()} == {
+        "sbu": "sbu: all of its samples were dropped"
+    }
+    assert {name: done.samples for name, done in report.rewritten.items()} == {
+        "coco_valid": 1,
+        "cc3m_valid": 1,
+    }
     with pytest.raises(SettingsError, match="all of its samples"):
-        drop(session, [f"sbu/{key}" for key in keys_of(session, "sbu")], rewrite=True)
+        g3m.drop(rewrite=True, root=session.store.root)
     assert len(g3m.dataset("sbu", root=session.store.root)) == 0
     assert check_all_whole(session.store.root) > 8
 
@@ -240,6 +251,39 @@ def test_a_copy_packed_anew_leaves_them_out(session: Session, tmp_path: Path) ->
     g3m.pack("coco_valid", to=tmp_path / "small", root=session.store.root)
     found = tree(tmp_path / "small")
     assert {name for name in found if found[name] != expected[name]} <= {"rejected.jsonl"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_export_refuses_shards_that_hold_them(session: Session, form: str) -> None:
+    """Programs that read the tars themselves do not know the record; after a rewriting they may read again."""
+    options = {"root": session.store.root, "to": session.store.root.parent / "to"}
+    drop(session, [chosen(session)[0]])
+    with pytest.raises(NotVerified, match="1 samples that were dropped"):
+        g3m.export(form, ["coco_valid"], **options)
+    assert not options["to"].exists()
+    drop(session, [], rewrite=True)
+    g3m.export(form, ["coco_valid"], **options)
+
+
+def test_a_dataset_that_is_made_anew_with_other_options_leaves_them_out(
+    session: Session, open_session: Opener
+) -> None:
+    """Its shards, receipts and manifest are deleted, and all is fetched and drawn anew: the record stays."""
+    gone = [one for one in chosen(session) if one.startswith("coco_valid/")]
+    drop(session, gone)
+    folder = folder_of(session, "coco_valid")
+    for path in folder.iterdir():
+        if path.name != "dropped.jsonl":
+            path.unlink()
+    shutil.rmtree(session.store.work / "receipts")
+    get_in(["coco_valid"], open_session(session.store.root, image_size=16), [])
+    index(folder, force=True, root=str(session.store.root))
+    assert not {f"coco_valid/{key}" for key in keys_of(session, "coco_valid")} & set(gone)
+    with g3m.dataset(folder) as data:
+        assert (len(data), data.dropped) == (24 - len(gone), 0)
+    body = manifest((folder / "manifest.json").read_text())
+    assert body is not None
+    assert body.rejected["dropped"] == len(gone)
 
 
 def test_addresses_find_samples_by_their_json(session: Session) -> None:

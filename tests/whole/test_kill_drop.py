@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pictures_host import picture, pictures_host
+from tests.runners.lists import rows_of, run, write_list
 from tests.whole.conftest import Opener
 from tests.whole.crashes import crashed
 
 import g3m
 from g3m.lab.world import World
+from g3m.runners.index import catalog
 from g3m.runners.run import get_in
 
 
@@ -70,7 +73,7 @@ def test_a_kill_before_any_change_on_the_disk_loses_nothing(
         "offset": offset,
         "stride": 2,
     }
-    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 250)
+    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 280)
     assert answer["steps"] > 60
     for crash in answer["crashes"]:
         words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
@@ -81,3 +84,40 @@ def test_a_kill_before_any_change_on_the_disk_loses_nothing(
         seen = [name for name, _ in crash["differs"] if ".g3m/" not in name and not name.endswith(".tmp")]
         assert seen == [], words
         assert [name for name in crash["left"] if not name.endswith(".tmp")] == [], words
+
+
+def test_after_a_kill_nothing_of_a_sample_is_left_in_a_gathered_dataset_and_the_catalog(
+    tmp_path: Path,
+) -> None:
+    """The rows of lists and of retries, the tables, and the catalog of the folder around it."""
+    begin = tmp_path / "begin"
+    with pictures_host() as host:
+        rows = rows_of(host, "good", "good", "cut", "good", "missing", "cut", "good")
+        run(write_list(tmp_path / "list.jsonl", rows), begin / "web")
+        host.moods["cut"] = lambda asked: asked.answer(picture(asked.number))
+        run(None, begin / "web", retry_failed=True)
+    catalog(root=str(begin))
+    (tmp_path / "keys.txt").write_text("000001\n000020\n")
+    job = {
+        "work": "drop",
+        "source": str(tmp_path / "keys.txt"),
+        "words": ["row 1", "row 2", "good/1.jpg", "cut/2.jpg"],
+        "root": str(tmp_path / "root"),
+        "begin": str(begin),
+        "options": {"jobs": 1},
+        "variables": {},
+        "shard_samples": 12,
+        "flush_bytes": 32768,
+        "count_file": str(tmp_path / "count"),
+        "offset": 1,
+        "stride": 5,
+    }
+    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 280)
+    assert answer["steps"] > 40
+    for crash in answer["crashes"]:
+        words = f"killed before change {crash['step']} of {answer['steps']}: {crash}\n{said}"
+        assert "broken" not in crash, words
+        assert crash["killed"], words
+        assert crash["second"] == 0, words
+        assert crash["words"] == [], words
+        assert [name for name, _ in crash["differs"] if not name.endswith(".tmp")] == [], words

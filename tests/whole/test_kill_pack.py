@@ -50,7 +50,7 @@ def test_a_kill_before_any_change_on_the_disk_loses_nothing(
         "offset": offset,
         "stride": stride,
     }
-    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 200)
+    answer, said = crashed(job, {**os.environ, "HOME": str(tmp_path), "G3M_LANG": "en"}, 280)
     assert len([name for name in answer["tree"] if name.endswith(".tar")]) == 3
     assert len(answer["crashes"]) >= 10
     for crash in answer["crashes"]:

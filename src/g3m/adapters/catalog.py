@@ -1,7 +1,8 @@
 """The catalog of all samples below a root: an index that can be made again from the shards at any time.
 
 Here: what is asked of it, from several threads. How a view is walked is in adapters/catalog_walk.py, how a
-shard is written in adapters/catalog_write.py, the tables are in adapters/catalog_file.py.
+shard is written in adapters/catalog_write.py and taken out in adapters/catalog_erase.py, what is alike in
+adapters/catalog_alike.py, and the tables are in adapters/catalog_file.py.
 """
 
 from __future__ import annotations
@@ -15,15 +16,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
-from g3m.adapters import catalog_write
-from g3m.adapters.catalog_file import FILE, connect, create, discard, errors
-from g3m.adapters.catalog_rows import DatasetRow, Rows, ShardRow, Total, rows_of, shard_row
+from g3m.adapters import catalog_alike, catalog_erase, catalog_write
+from g3m.adapters.catalog_file import FILE, connect, create, discard, errors, need_full_text
+from g3m.adapters.catalog_rows import (
+    DatasetRow,
+    Rows,
+    ShardRow,
+    Total,
+    dataset_rows,
+    row_at,
+    rows_of,
+    rows_with,
+    shard_rows,
+)
 from g3m.adapters.catalog_sql import Answer, ask
 from g3m.adapters.catalog_walk import Walk
 from g3m.adapters.catalog_write import ShardFacts
 from g3m.core.browse import View
-from g3m.core.catalog import Entry, Shown, bin_order, sample_id
-from g3m.core.errors import UnknownCatalog
+from g3m.core.catalog import Entry, Shown
+from g3m.core.charts import bin_order
+from g3m.core.errors import Bilingual, UnknownCatalog, UnknownDataset
+from g3m.core.recipe import suggest
 
 __all__ = [
     "FILE",
@@ -37,18 +50,23 @@ __all__ = [
     "open_catalog",
 ]
 
-_AT_ONCE = 500
 _STREAMED = 2000
 _COUNTED_BLOCKS = 10_000
 _KEPT_CONNECTIONS = 8
+_HINT_NAMES: Bilingual = (
+    "`g3m index` brings the catalog up to date; `g3m list` shows what is here",
+    "运行 `g3m index` 可更新样本目录；`g3m list` 会列出已有的数据集",
+)
 
 
 def open_catalog(path: Path, *, writing: bool = False) -> Catalog:
     """The catalog at a path; UnknownCatalog if there is none that can be read.
 
-    `writing` makes an empty one where there is none, also in place of a damaged one and of another format.
+    `writing` makes an empty one where there is none, also in place of a damaged one and of another format;
+    NoFullText where SQLite lacks FTS5.
     """
     if writing:
+        need_full_text(path)
         try:
             connect(path, writing=True).close()
         except UnknownCatalog:
@@ -113,13 +131,7 @@ class Catalog:
     def row(self, dataset: str, number: int) -> Shown | None:
         """The sample with a number in its dataset; None if it is not there (any more)."""
         with self._connection() as db:
-            found = db.execute(
-                "SELECT shard.id, ? - first FROM shard JOIN dataset ON dataset.id = dataset"
-                " WHERE dataset.name = ? AND first <= ? AND ? < first + places",
-                (number, dataset, number, number),
-            ).fetchone()
-            rows = rows_of(db, [sample_id(*found)]) if found else ()
-            return rows[0] if rows else None
+            return row_at(db, dataset, number)
 
     def rows(self, ids: Iterable[int]) -> tuple[Shown, ...]:
         """The samples with these ids, in the order asked; those that are not there are left out."""
@@ -129,42 +141,26 @@ class Catalog:
     def locate(self, dataset: str, key: str) -> tuple[Shown, ...]:
         """The samples with a key, in one dataset or ("") all; goes through all their rows."""
         with self._connection() as db:
-            shards = db.execute(
-                "SELECT shard.id FROM shard JOIN dataset ON dataset.id = dataset"
-                " WHERE dataset.name = ? OR ? = '' ORDER BY shard.id",
-                (dataset, dataset),
-            ).fetchall()
-            found: list[int] = []
-            for (shard,) in shards:
-                bounds = (sample_id(shard, 0), sample_id(shard + 1, 0) - 1)
-                rows = db.execute(
-                    "SELECT id FROM sample WHERE id BETWEEN ? AND ? AND key = ?", (*bounds, key)
-                )
-                found += [one for (one,) in rows]
-            return rows_of(db, found)
+            return rows_with(db, dataset, key)
 
     def datasets(self) -> tuple[DatasetRow, ...]:
         """What the catalog holds, by name."""
         with self._connection() as db:
-            rows = db.execute(
-                "SELECT dataset.id, dataset.name, folder, total(samples), count(shard.id), total(looked)"
-                " FROM dataset LEFT JOIN shard ON dataset = dataset.id GROUP BY dataset.id"
-                " ORDER BY dataset.name"
-            )
-            return tuple(
-                DatasetRow(one, name, folder, *map(int, counts)) for one, name, folder, *counts in rows
-            )
+            return dataset_rows(db)
+
+    def named(self, names: Iterable[str]) -> dict[str, DatasetRow]:
+        """All datasets by name, those of these names among them; else UnknownDataset."""
+        rows = {row.name: row for row in self.datasets()}
+        for name in names:
+            if name not in rows:
+                words = f"{name!r} is not in the catalog; it has: {', '.join(rows)}"
+                raise UnknownDataset(words + suggest(name, list(rows)), hint=_HINT_NAMES)
+        return rows
 
     def shards(self, dataset: str = "") -> tuple[ShardRow, ...]:
         """The shards of a dataset, or of all, in their order."""
         with self._connection() as db:
-            rows = db.execute(
-                "SELECT shard.id, dataset.name, shard.name, number, first, places, samples, stamp, looked"
-                " FROM shard JOIN dataset ON dataset.id = dataset WHERE dataset.name = ? OR ? = ''"
-                " ORDER BY dataset.name, number, shard.id",
-                (dataset, dataset),
-            )
-            return tuple(shard_row(row) for row in rows)
+            return shard_rows(db, dataset)
 
     def tallies(self, dataset: str = "") -> dict[str, list[tuple[str, int]]]:
         """For each chart its bins with how many samples are in them, in the order in which they are shown."""
@@ -186,49 +182,35 @@ class Catalog:
         shards = [one.id for one in self.shards(dataset)]
         for shard in sorted(shards):
             with self._connection() as db:
-                bounds = (sample_id(shard, 0), sample_id(shard + 1, 0) - 1)
-                rows = db.execute(
-                    "SELECT * FROM look WHERE id BETWEEN ? AND ? ORDER BY id", bounds
-                ).fetchall()
+                rows = catalog_alike.looks_of(db, shard)
             yield from rows
+
+    def generations(self) -> tuple[int, int]:
+        """How often what is alike may have changed, and at which count the pairs were made."""
+        with self._connection() as db:
+            return catalog_alike.generations(db)
+
+    def is_alike_current(self) -> bool:
+        """Whether the pairs are of the pictures as they were last looked at."""
+        looks, pairs = self.generations()
+        return looks == pairs
+
+    def alike_counts(self, datasets: Collection[str]) -> tuple[int, int]:
+        """How many samples of some datasets have the bytes of an earlier picture, or are near one."""
+        with self._connection() as db:
+            return catalog_alike.counts(db, datasets)
 
     def alike_of(self, one: int) -> list[tuple[Shown, int]]:
         """The samples that look like the one with this id, the most alike first."""
         with self._connection() as db:
-            found = db.execute(
-                "SELECT other, distance FROM alike WHERE one = ?"
-                " UNION SELECT one, distance FROM alike WHERE other = ?"
-                " ORDER BY 2, 1",
-                (one, one),
-            ).fetchall()
-            shown = {row.id: row for row in rows_of(db, [other for other, _ in found])}
-            return [(shown[other], distance) for other, distance in found if other in shown]
+            return catalog_alike.alike_of(db, one)
 
     def pairs(
         self, dataset: str = "", after: int = 0, limit: int = 60
     ) -> list[tuple[int, Shown, Shown, int]]:
         """Pairs of samples that look alike, at least one of them in the dataset, behind a cursor."""
-        made: list[tuple[int, Shown, Shown, int]] = []
-        offset = after
         with self._connection() as db:
-            while len(made) < limit:
-                found = db.execute(
-                    "SELECT one, other, distance FROM alike ORDER BY one, other LIMIT ? OFFSET ?",
-                    (_AT_ONCE, offset),
-                ).fetchall()
-                shown = {
-                    row.id: row for row in rows_of(db, sorted({one for pair in found for one in pair[:2]}))
-                }
-                for one, other, distance in found:
-                    offset += 1
-                    pair = shown.get(one), shown.get(other)
-                    if pair[0] and pair[1] and (not dataset or dataset in (pair[0].dataset, pair[1].dataset)):
-                        made.append((offset, pair[0], pair[1], distance))
-                        if len(made) == limit:
-                            break
-                if len(found) < _AT_ONCE:
-                    break
-        return made
+            return catalog_alike.pairs_of(db, dataset, after, limit)
 
     def sql(self, text: str, limit: int = 1000, seconds: float = 10.0) -> Answer:
         """What one SELECT gives, so many rows at most, within so many seconds; else UsageError."""
@@ -240,7 +222,7 @@ class Catalog:
         with self._write() as db:
             shard = catalog_write.put(db, facts, entries)
             if looked:
-                catalog_write.looked(db, shard, entries)
+                catalog_write.looked(db, shard, facts.stamp, entries)
             return shard
 
     def renumber(self, facts: ShardFacts) -> None:
@@ -251,22 +233,27 @@ class Catalog:
     def forget(self, dataset: str, shard: str = "") -> int:
         """Remove a shard, or a whole dataset; gives how many shards that were."""
         with self._write() as db:
-            return catalog_write.forget(db, dataset, shard)
+            return catalog_erase.forget(db, dataset, shard)
 
-    def looked(self, shard: int, entries: Sequence[Entry | None]) -> None:
-        """Write what decoding the pictures of a shard gave, by place."""
+    def looked(self, shard: int, stamp: str, entries: Sequence[Entry | None]) -> bool:
+        """Write what decoding the pictures of a shard gave, by place; False if its rows are others by now."""
         with self._write() as db:
-            catalog_write.looked(db, shard, entries)
+            return catalog_write.looked(db, shard, stamp, entries)
 
     def drop(self, dataset: str, keys: Collection[str]) -> int:
         """Remove the samples of a dataset with these keys without a trace; gives how many those were."""
         with self._write() as db:
-            return catalog_write.drop(db, dataset, keys)
+            return catalog_erase.drop(db, dataset, keys)
 
-    def put_alike(self, pairs: Iterable[tuple[int, int, int]]) -> None:
-        """Replace the pairs of samples that look alike: (one, other, distance), one < other."""
+    def scrub(self) -> None:
+        """Let no word of a removed caption stand in the file; takes seconds for millions."""
         with self._write() as db:
-            catalog_write.put_alike(db, pairs)
+            catalog_erase.scrub(db)
+
+    def put_alike(self, pairs: Iterable[tuple[int, int, int]], generation: int) -> None:
+        """Replace the pairs by (one, other, distance), one < other; `generation` is of before `looks`."""
+        with self._write() as db:
+            catalog_alike.put_alike(db, pairs, generation)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

@@ -1,22 +1,22 @@
 """The file of the catalog: its tables, how it is opened, what its errors mean.
 
 SQLite with a rollback journal, because write-ahead logs do not work on network file systems. What is written
-is for adapters/catalog_write.py, what is read for adapters/catalog.py and adapters/catalog_walk.py.
+is for adapters/catalog_write.py and catalog_erase.py, what is read for catalog.py and catalog_walk.py.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from g3m.core.errors import G3MError, NoSpace, NotWritable, StorageError, UnknownCatalog
+from g3m.core.errors import G3MError, Locked, NoFullText, NoSpace, NotWritable, StorageError, UnknownCatalog
 
 FILE = "g3m.sqlite"
 """Its name in the .g3m of a root."""
 
-FORMAT = 1
+FORMAT = 2
 """Rises when a table, a bin or the words of core/query.spaced change: the catalog is then made anew."""
 
 APPLICATION = 0x67336D01
@@ -25,11 +25,12 @@ APPLICATION = 0x67336D01
 BUSY_S = 10.0
 _PAGE_BYTES = 8192
 _CACHE_KIB = 32 * 1024
-_VALUES_LIMIT = 2**28
+
+_PROBE = "CREATE VIRTUAL TABLE probe USING fts5(text)"
 
 TABLES = """
 CREATE TABLE dataset(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, folder TEXT NOT NULL);
-CREATE TABLE shard(id INTEGER PRIMARY KEY, dataset INTEGER NOT NULL, name TEXT NOT NULL,
+CREATE TABLE shard(id INTEGER PRIMARY KEY AUTOINCREMENT, dataset INTEGER NOT NULL, name TEXT NOT NULL,
   number INTEGER NOT NULL, first INTEGER NOT NULL, places INTEGER NOT NULL, samples INTEGER NOT NULL,
   stamp TEXT NOT NULL, looked INTEGER NOT NULL, UNIQUE(dataset, name));
 CREATE TABLE host(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -50,6 +51,8 @@ CREATE TABLE tally(dataset INTEGER NOT NULL, chart TEXT NOT NULL, bin TEXT NOT N
 CREATE TABLE alike(one INTEGER NOT NULL, other INTEGER NOT NULL, distance INTEGER NOT NULL,
   PRIMARY KEY(one, other)) WITHOUT ROWID;
 CREATE INDEX alike_other ON alike(other);
+CREATE TABLE generation(looks INTEGER NOT NULL, pairs INTEGER NOT NULL);
+INSERT INTO generation VALUES(0, 0);
 CREATE VIEW samples AS SELECT sample.id AS id, dataset.name AS dataset, shard.name AS shard,
   shard.first + (sample.id & 16777215) AS number, sample.key AS key, caption.text AS caption,
   sample.width AS width, sample.height AS height, sample.aspect / 100.0 AS aspect,
@@ -75,8 +78,8 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("PRAGMA trusted_schema = OFF")
-            if not writing:
-                connection.execute("PRAGMA query_only = ON")
+            # Also while nothing is deleted: what is moved from page to page would stay behind.
+            connection.execute("PRAGMA secure_delete = ON" if writing else "PRAGMA query_only = ON")
             found = [
                 connection.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("application_id", "user_version")
@@ -87,6 +90,12 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def need_full_text(path: Path) -> None:
+    """NoFullText where this SQLite has no FTS5; asked before anything is written or thrown away."""
+    with errors(path), closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(_PROBE)
 
 
 def create(path: Path) -> None:
@@ -137,9 +146,7 @@ def translated(error: sqlite3.Error, path: Path) -> G3MError:
     """An error of SQLite as one of ours: busy, full, read-only, or no catalog that can be read."""
     text = str(error)
     if "locked" in text or "busy" in text:
-        return StorageError(
-            f"{path}: is being written by another process; try again in a moment", hint=_HINT_BUSY
-        )
+        return Locked(f"{path}: is being written by another process; try again in a moment", hint=_HINT_BUSY)
     if "full" in text:
         return NoSpace(f"{path}: {text}")
     if "readonly" in text or "unable to open" in text:
@@ -147,7 +154,7 @@ def translated(error: sqlite3.Error, path: Path) -> G3MError:
     if "disk I/O" in text or "locking protocol" in text:  # network file systems without locks
         return StorageError(f"{path}: {text}", hint=_HINT_DISK)
     if "no such module" in text:
-        return StorageError(f"{path}: the SQLite of this Python has no full-text search", hint=_HINT_PYTHON)
+        return NoFullText(f"{path}: {text} (SQLite {sqlite3.sqlite_version})")
     return UnknownCatalog(f"{path}: cannot be read: {text}", hint=_HINT_AGAIN)
 
 
@@ -158,10 +165,6 @@ _HINT_BUSY = (
 _HINT_AGAIN = (
     "`g3m index --force` makes it again from the shards, which stay as they are",
     "运行 `g3m index --force` 可由分片重新生成；分片不会改变",
-)
-_HINT_PYTHON = (
-    "use another Python: those of python.org, conda and the distributions have it (FTS5)",
-    "请换用其他 Python：python.org、conda 和各发行版的 Python 均带有全文检索（FTS5）",
 )
 _HINT_DISK = (
     "the disk of --root does not work for a database; `g3m doctor` looks at it",

@@ -55,7 +55,7 @@ def ask(db: sqlite3.Connection, text: str, limit: int, seconds: float) -> Answer
             words = f"it took longer than {seconds:g} s"
         elif "prohibited" in words or "authorized" in words:
             words = f"only reading is allowed ({words})"
-        elif ("malformed" in words and "schema" not in words) or "not a database" in words:
+        elif "disk image is malformed" in words or "not a database" in words:
             raise
         raise UsageError(f"the question cannot be answered: {words}", hint=_HINT) from None
     finally:

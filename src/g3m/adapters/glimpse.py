@@ -22,6 +22,9 @@ from g3m.core.treatment import PIXEL_LIMIT
 GREY_SIDE = 32
 """A JPEG is decoded to no fewer pixels a side for its hash: four to each of the hash's."""
 
+COMPARED_SIDE = 16
+"""So small are pictures compared a second time: what differs is the picture, not its grain or its edges."""
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _FOUR_COLOURS = ("CMYK", "YCCK")
 _EIGHTHS = (1, 2, 4, 8)
@@ -77,7 +80,7 @@ def glimpse(data: bytes) -> Glimpse:
     )
 
 
-def grey(data: bytes, *, side: int = GREY_SIDE) -> bytes:
+def grey(data: bytes, *, side: int = COMPARED_SIDE) -> bytes:
     """The picture squeezed into side x side grey levels, row by row, a byte each; raises NotSeen."""
     return _grey(data, _known(data), side).shrunk((side, side))
 

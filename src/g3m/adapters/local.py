@@ -39,11 +39,21 @@ class _Descriptor:
 
 
 class LocalReader:
-    """The files of one folder; with `sizes`, a shard of another size is refused when it is opened."""
+    """The files of one folder; with `sizes`, a shard of another size is refused when it is opened.
 
-    def __init__(self, folder: Path, sizes: Mapping[str, int] | None = None) -> None:
+    `check` is called with the name of each shard that was just opened, and may refuse it; a pickled reader
+    has none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sizes: Mapping[str, int] | None = None,
+        check: Callable[[str], None] | None = None,
+    ) -> None:
         self.folder = folder
         self._sizes = dict(sizes or {})
+        self._check = check
         self._files: dict[str, _Descriptor] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -94,6 +104,8 @@ class LocalReader:
             raise NotVerified(
                 f"{path}: has changed since it was indexed: it has {file.size_bytes} bytes, not {planned}"
             )
+        if self._check is not None:
+            self._check(shard)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit != resource.RLIM_INFINITY and len(_held) > limit // 2:
             return file

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from g3m.core.catalog import FLAGS, NUMBERS
+from g3m.core.errors import BadText
 
 NAMES = ("dataset", "shard", "format", "host", "flag")
 """The filters that are names."""
@@ -23,8 +24,8 @@ _ID_LIMIT = 2**62
 _ROUNDING = 1e-6
 
 
-class BadView(ValueError):
-    """A parameter of a view that means nothing; the message names it and says what it may be."""
+class BadView(BadText):
+    """A parameter that means nothing; `both` names it and says what it may be, in English and Chinese."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def parse_view(parameters: Mapping[str, str]) -> View:
         if text:
             made[name] = _value(name, parameter, text)
     if made.get("after") and made.get("before"):
-        raise BadView("after and before: only one of the two")
+        raise BadView("after and before: only one of the two", "after 与 before：只能给出其中一个")
     return View(**made)  # type: ignore[arg-type]
 
 
@@ -138,15 +139,21 @@ def _value(name: str, parameter: str, text: str) -> object:
         try:
             return Span.parse(text)
         except ValueError:
-            raise BadView(f"{parameter}: a number or a range, such as 256-511, 512- or -255") from None
+            raise BadView(
+                f"{parameter}: a number or a range, such as 256-511, 512- or -255",
+                f"{parameter}：一个数或一个范围，例如 256-511、512- 或 -255",
+            ) from None
     if name in ("seed", "after", "before"):
         if not _WHOLE.fullmatch(text) or int(text) >= _ID_LIMIT:
-            raise BadView(f"{parameter}: a whole number")
+            raise BadView(f"{parameter}: a whole number", f"{parameter}：一个整数")
         return int(text)
     if len(text) > _TEXT_LIMIT:
-        raise BadView(f"{parameter}: at most {_TEXT_LIMIT} letters")
+        raise BadView(
+            f"{parameter}: at most {_TEXT_LIMIT} letters", f"{parameter}：最多 {_TEXT_LIMIT} 个字符"
+        )
     if name == "flag" and text not in FLAGS:
-        raise BadView(f"flag: one of {', '.join(FLAGS)}")
+        names = ", ".join(FLAGS)
+        raise BadView(f"flag: one of {names}", f"flag：下列之一：{names}")
     return text
 
 

@@ -9,11 +9,14 @@ samples of a key are dropped. Reading lists is for steps/drop.py, exchanging sha
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from g3m.core.listed import BadLine, body_of
 from g3m.core.members import refuse_name
 from g3m.core.samples import clean
 from g3m.core.shard import ShardSummary
@@ -27,14 +30,21 @@ REASON = "dropped"
 
 FORMAT = 1
 _KIND = "Dropped"
+_WITHOUT = " without "
+
+_PLAIN_CHARACTERS = 2000
+_PLAIN_TEXT = (
+    r"https?://(?:[a-z0-9_-]{1,63}\.){1,3}[a-z]{2,63}"
+    r"(?:/(?!\.)[A-Za-z0-9%:=&~+!$,;@()*_.-]*)+(?:\?[A-Za-z0-9%/:=&~+!$,;@()*_.-]+)?"
+)
+_PLAIN = re.compile(_PLAIN_TEXT)
+"""Addresses that stand in their one form already: most do, and to read one takes long."""
+
+_PLAIN_IN_JSON = re.compile(f'"({_PLAIN_TEXT})"'.encode())
 
 
 class BadRecord(ValueError):
     """A record that cannot be read. Whoever meets one must not go on as if nothing had been dropped."""
-
-
-class BadLine(ValueError):
-    """A line of a list that names no sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,17 @@ class Record:
         """The record with these, too; what was said of a key first stays."""
         return replace(self, drops={drop.key: drop for drop in drops} | dict(self.drops))
 
+    def rewrote(self, shard: str, before: Record) -> bool:
+        """Whether a shard is exchanged now, or was since there was another record of the same folder.
+
+        >>> Record({"b": Drop("b", shard="0.tar")}).rewrote("0.tar", Record({"b": Drop("b")}))
+        True
+        """
+        return any(one.shard.name == shard for one in self.rewriting) or any(
+            drop.shard == shard and before.drops.get(key, Drop(key)).shard != shard
+            for key, drop in self.drops.items()
+        )
+
     def encode(self) -> str:
         """The content of the file."""
         head: dict[str, Any] = {"format": FORMAT, "kind": _KIND}
@@ -122,6 +143,18 @@ def parse(text: str | None) -> Record:
     return Record({drop.key: drop for drop in drops}, rewriting)
 
 
+def stamp_without(stamp: str, places: Sequence[int]) -> str:
+    """The stamp of a shard in the catalog without the samples at these places, in order.
+
+    >>> stamp_without(stamp_without("1234", [7]), [3, 7]) == stamp_without("1234", [3, 7])
+    True
+    """
+    base = stamp.partition(_WITHOUT)[0]
+    if not places:
+        return base
+    return f"{base}{_WITHOUT}{hashlib.sha256(repr(list(places)).encode()).hexdigest()[:16]}"
+
+
 def _written(one: Exchange) -> list[Any]:
     shard = one.shard
     return [shard.name, shard.samples, shard.size_bytes, shard.sha256, one.part, one.keys]
@@ -142,30 +175,13 @@ def _text(value: Any) -> str:
     return value
 
 
-def key_line(line: str) -> tuple[str, str]:
-    """The dataset (empty: any) and the key of a line: KEY, DATASET/KEY or JSON with "key"; BadLine if none.
-
-    DATASET/KEY is given back as a key, because only who knows the datasets can tell it from a key.
-
-    >>> key_line("coco/000000000139"), key_line('{"dataset": "coco", "key": "000000000139"}')
-    (('', 'coco/000000000139'), ('coco', '000000000139'))
-    """
-    if not line.startswith("{"):
-        return "", line
-    body = _body(line)
-    key, dataset = body.get("key"), body.get("dataset") or ""
-    if not isinstance(key, str) or not key or not isinstance(dataset, str):
-        raise BadLine('has no "key"')
-    return dataset, key
-
-
 def url_line(line: str) -> str:
     """The address of a line, plain or JSON with "url", in its one form; BadLine if it has none.
 
     >>> url_line("HTTP://Example.com:80/a.jpg#top")
     'http://example.com/a.jpg'
     """
-    url = _body(line).get("url") if line.startswith("{") else line
+    url = body_of(line).get("url") if line.startswith("{") else line
     if not isinstance(url, str):
         raise BadLine('has no "url"')
     try:
@@ -176,50 +192,20 @@ def url_line(line: str) -> str:
 
 def same_url(url: object) -> str:
     """An address of a sample in the form in which those of lists are compared; empty if it is none."""
+    if isinstance(url, str) and len(url) <= _PLAIN_CHARACTERS and _PLAIN.fullmatch(url):
+        return url
     try:
         return web_address(url).url if isinstance(url, str) else ""
     except BadUrl:
         return ""
 
 
-def _body(line: str) -> dict[str, Any]:
-    try:
-        body = json.loads(line)
-    except (ValueError, RecursionError):
-        raise BadLine("is no JSON") from None
-    if not isinstance(body, dict):
-        raise BadLine("is no JSON object")
-    return body
+def may_name(data: bytes, urls: Collection[bytes]) -> bool:
+    """Whether the json of a sample may hold one of some addresses in their one form; quickly, mostly no.
 
-
-class Wanted:
-    """The entries of lists of keys, and which of them found a sample."""
-
-    def __init__(self, entries: Collection[tuple[str, str]]) -> None:
-        self._left: dict[str, set[str]] = {}
-        for dataset, key in entries:
-            self._left.setdefault(dataset, set()).add(key)
-        self._keys = {dataset: frozenset(keys) for dataset, keys in self._left.items()}
-        self.entries = sum(map(len, self._keys.values()))
-
-    def of(self, dataset: str) -> dict[str, list[tuple[str, str]]]:
-        """The keys that are wanted of a dataset, each with the entries that say so."""
-        prefix = f"{dataset}/"
-        found: dict[str, list[tuple[str, str]]] = {}
-        for scope in dict.fromkeys(("", dataset)):
-            for entry in self._keys.get(scope, ()):
-                found.setdefault(entry, []).append((scope, entry))
-                if entry.startswith(prefix):
-                    found.setdefault(entry[len(prefix) :], []).append((scope, entry))
-        return found
-
-    def hit(self, entries: Iterable[tuple[str, str]]) -> None:
-        """These entries found a sample."""
-        for dataset, key in entries:
-            self._left[dataset].discard(key)
-
-    def unmatched(self) -> Iterator[str]:
-        """The entries that found none, sorted."""
-        yield from sorted(
-            f"{dataset}/{key}" if dataset else key for dataset, keys in self._left.items() for key in keys
-        )
+    >>> may_name(b'{"url": "https://a.example/1.jpg"}', {b"https://a.example/2.jpg"})
+    False
+    """
+    found = _PLAIN_IN_JSON.findall(data)
+    # Whatever else begins like an address must be read.
+    return any(url in urls for url in found) or data.lower().count(b"http") > len(found)

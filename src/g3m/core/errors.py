@@ -4,7 +4,7 @@
     ├─ UsageError (2)         RecipeError · SettingsError · UnknownDataset · UnknownCatalog
     ├─ SourceError (5)        Unreachable · Missing · Throttled · Truncated · Changed · Replaced · Refused (4)
     ├─ ContentError (7)       DigestMismatch · BadArchive · NotRecognised · TooManyRejected (3) · NotVerified
-    ├─ StorageError (6)       NoSpace · NotWritable · Locked (1) · OtherOptions (2)
+    ├─ StorageError (6)       NoSpace · NotWritable · Locked (1) · OtherOptions (2) · NoFullText
     ├─ PartialError (3)       some tasks failed, the others are published
     └─ Interrupted (130)      TimeUp (10)
 
@@ -34,6 +34,17 @@ class Advice(Enum):
     LATER = "later"
     RESUME = "resume"
     OTHER_PLACE = "other place"
+
+
+class BadText(ValueError):
+    """A text of a user's that means nothing; `both` says what it may be, in English and Chinese."""
+
+    def __init__(self, english: str, chinese: str) -> None:
+        super().__init__(english, chinese)
+        self.both: Bilingual = (english, chinese)
+
+    def __str__(self) -> str:
+        return self.both[0]
 
 
 class G3MError(Exception):
@@ -102,10 +113,10 @@ class UnknownDataset(UsageError):
 
 
 class UnknownCatalog(UsageError):
-    """There is no catalog of the samples, or none that can be read."""
+    """There is no catalog of the samples, none that can be read, or it does not have what is asked."""
 
     code = "G3M-E240"
-    title = ("there is no catalog of the samples", "没有样本目录")
+    title = ("the catalog of the samples is missing, or lacks that", "样本目录不存在，或缺少所需内容")
     default_hint = (
         "`g3m index` makes it (again) from the shards, which stay as they are",
         "运行 `g3m index` 即可由分片（重新）生成；分片不会改变",
@@ -302,6 +313,18 @@ class OtherOptions(StorageError):
     default_hint = (
         "choose another --root, or first delete the dataset's folder and .g3m/receipts/DATASET",
         "请换一个 --root，或先删除该数据集目录和 .g3m/receipts/DATASET",
+    )
+
+
+class NoFullText(StorageError):
+    """The SQLite of this Python cannot search captions: it was built without FTS5."""
+
+    code = "G3M-E650"
+    advice = Advice.NEVER
+    title = ("the SQLite of this Python has no full-text search", "此 Python 的 SQLite 不支持全文检索")
+    default_hint = (
+        "use another Python: those of python.org, conda and distributions have FTS5; the catalog is kept",
+        "请换用其他 Python：python.org、conda 和各发行版的 Python 均带有全文检索（FTS5）；样本目录保持不变",
     )
 
 

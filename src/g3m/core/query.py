@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from g3m.core.errors import Bilingual
+from g3m.core.errors import BadText, Bilingual
 
 MOST_CHARACTERS = 1000
 MOST_TERMS = 50
@@ -45,15 +45,8 @@ _BORDERS = (
 _UNKNOWN = frozenset(map(chr, (*range(0x19B0, 0x19C1), 0x19C8, 0x19C9, 0x1CF2, 0x1CF3)))
 
 
-class BadQuery(ValueError):
+class BadQuery(BadText):
     """A query that looks for nothing, or for too much; `both` says which, in English and Chinese."""
-
-    def __init__(self, english: str, chinese: str) -> None:
-        super().__init__(english, chinese)
-        self.both: Bilingual = (english, chinese)
-
-    def __str__(self) -> str:
-        return self.both[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +124,18 @@ def spaced(text: str) -> str:
     if text.isascii():
         return text
     return " ".join(word for word, _start, _end in _words(text))
+
+
+def matches(text: str, query: Query) -> bool:
+    """Whether FTS5 finds a caption by the query."""
+    words = [word for word, _start, _end in _words(text)]
+    return all(any(_has(term, words) for term in group) for group in query.groups) and not any(
+        _has(term, words) for term in query.without
+    )
+
+
+def _has(term: Term, words: list[str]) -> bool:
+    return next(_places(term, words), None) is not None
 
 
 def highlighted(text: str, query: Query) -> tuple[tuple[str, bool], ...]:

@@ -18,6 +18,15 @@ def is_remote(variables: Mapping[str, str]) -> bool:
     return any(variables.get(name) for name in ("SSH_CONNECTION", "SSH_CLIENT", "SLURM_JOB_ID"))
 
 
+def is_without_display(variables: Mapping[str, str], system: str) -> bool:
+    """Whether no window can be opened here; `system` is that of `sys.platform`.
+
+    >>> is_without_display({}, "linux"), is_without_display({"WAYLAND_DISPLAY": "wayland-0"}, "linux")
+    (True, False)
+    """
+    return system != "darwin" and not any(variables.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
 def tunnel_line(variables: Mapping[str, str], host: str, target: str, port: int) -> str:
     """The command to run at one's own machine; `target` is a port here or the path of a socket.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Union
 
 from g3m.core.errors import Bilingual, SettingsError
-from g3m.load.folder import Folder
+from g3m.core.listed import BadLine, Wanted, key_line
+from g3m.load.folder import Folder, tail
 
 Listed = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
 """The path of a list; or keys and paths. A text among several is a path if it names a file and has a dot."""
@@ -69,64 +69,45 @@ def exclude(
     if listed is None:
         return tuple(Kept(len(folder), folder.dropped()) for folder in folders), None
     homes = {folder.place: name for folder, name in zip(folders, names, strict=True)}
-    entries = _read(listed, homes)
-    unmatched = {scope: set(keys) for scope, keys in entries.items()}
+    wanted = Wanted(_read(listed, homes))
     kept, samples = [], 0
     for folder, name in zip(folders, names, strict=True):
-        scopes = [scope for scope in (name, folder.name) if scope in entries]
-        anywhere = entries.get("", set())
-        prefix = name + "/"
-        own = anywhere.union(*(entries[scope] for scope in scopes))
-        full = {entry[len(prefix) :] for entry in own if entry.startswith(prefix)}
-        wanted = own | full
-        found = [(number, key) for number, key in enumerate(folder.keys()) if key in wanted] if wanted else []
+        # The catalog may call it by its path below the root.
+        entries = wanted.of(*dict.fromkeys((name, folder.name, tail(folder.place, 2))))
+        found = (
+            [(number, key) for number, key in enumerate(folder.keys()) if key in entries] if entries else []
+        )
         kept.append(Kept(len(folder), sorted({number for number, _ in found}.union(folder.dropped()))))
         samples += len(found)
-        hit = {key for _, key in found}
-        for scope in ("", *scopes):
-            if scope in unmatched:
-                unmatched[scope] -= hit.union(prefix + key for key in full & hit)
-    left = sorted(f"{scope}/{key}" if scope else key for scope, keys in unmatched.items() for key in keys)
-    listed_count = sum(map(len, entries.values()))
-    return tuple(kept), Exclusion(listed_count, samples, len(left), tuple(left[:_EXAMPLES]))
+        for key in {key for _, key in found}:
+            wanted.hit(entries[key])
+    left = list(wanted.unmatched())
+    return tuple(kept), Exclusion(wanted.entries, samples, len(left), tuple(left[:_EXAMPLES]))
 
 
-def _read(listed: Listed, homes: Mapping[str, str]) -> dict[str, set[str]]:
-    """The entries by the dataset that they are for; those for any stand under the empty text."""
-    entries: dict[str, set[str]] = {}
+def _read(listed: Listed, homes: Mapping[str, str]) -> set[tuple[str, str]]:
+    """The dataset (or an empty text) and the key of each entry."""
+    entries: set[tuple[str, str]] = set()
     for item in [Path(listed)] if isinstance(listed, (str, os.PathLike)) else listed:
         if isinstance(item, str) and not ("." in os.path.basename(item) and os.path.isfile(item)):
-            entries.setdefault("", set()).add(item)
+            entries.add(("", item))
             continue
         if not isinstance(item, (str, os.PathLike)):
             raise SettingsError(f"exclude: {item!r} is neither a key nor a path", hint=_HINT_LIST)
         path = Path(item).expanduser()
         home = homes.get(os.path.abspath(path.parent), "")
-        for dataset, key in _lines(path):
-            entries.setdefault(dataset or home, set()).add(key)
+        entries.update((dataset or home, key) for dataset, key in _lines(path))
     return entries
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The dataset (or an empty text) and the key of each line."""
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
             for number, raw in enumerate(file, 1):
-                line = raw.strip()
-                if line.startswith("{"):
-                    yield _json_line(line, f"{path}, line {number}")
-                elif line:
-                    yield "", line
+                if line := raw.strip():
+                    try:
+                        yield key_line(line)
+                    except BadLine as error:
+                        raise SettingsError(f"{path}, line {number}: {error}", hint=_HINT_LIST) from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}", hint=_HINT_LIST) from None
-
-
-def _json_line(line: str, place: str) -> tuple[str, str]:
-    try:
-        body: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        raise SettingsError(f"{place}: is no JSON", hint=_HINT_LIST) from None
-    key, dataset = body.get("key"), body.get("dataset") or ""
-    if not isinstance(key, str) or not isinstance(dataset, str):
-        raise SettingsError(f"{place}: has no key", hint=_HINT_LIST)
-    return dataset, key

@@ -10,7 +10,7 @@ import hashlib
 import mmap
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,16 @@ from g3m.core.index import ABSENT, Index
 from g3m.core.receipt import Manifest, manifest
 from g3m.core.remote import SCHEMES
 from g3m.core.secrets import mask
+from g3m.core.shard import Entry
 
 INDEX, MANIFEST = "index.bin", "manifest.json"
 TEXT, JSON = "txt", "json"
 
 GAP_LIMIT_BYTES = 64 * 1024
 """Members with at most so much between them are read at once; more would be read only to be thrown away."""
+
+MEMBER_LIMIT_BYTES = 2**63
+"""So much of a member is read where nothing is said: all of it."""
 
 _BLOCKS, _BLOCK_BYTES = 64, 4096
 """What a digest looks at of a foreign index: all of it would take longer than the start of an epoch may."""
@@ -41,6 +45,10 @@ _HINT_REPAIR: Bilingual = (
 _HINT_REWRITE: Bilingual = (
     "`g3m drop --rewrite` finishes what was begun there; then open it again",
     "请先运行 `g3m drop --rewrite` 完成未完成的重写，然后重新打开",
+)
+_HINT_REOPEN: Bilingual = (
+    "open the dataset again, and begin its epoch anew: samples were dropped, so numbers mean others now",
+    "请重新打开数据集并重新开始该轮：样本已被移除，编号对应的样本已改变",
 )
 _HINT_RECORD: Bilingual = (
     f"put back a copy of {DROPPED}: without it nobody knows which samples were dropped",
@@ -102,6 +110,11 @@ class Folder:
         return self._index.shards
 
     @property
+    def size_bytes(self) -> int:
+        """How large all shards were when they were indexed; 0 where the index does not say it."""
+        return sum(self._index.sizes)
+
+    @property
     def digest(self) -> str:
         """Changes with the samples: made of the manifest's digests, or else of parts of the index."""
         found = hashlib.sha256()
@@ -138,17 +151,48 @@ class Folder:
         except NotVerified as error:
             raise self._said(error) from None
 
-    def parts(self, number: int) -> Parts:
-        """Key, image, text and json of a sample, by one read if they lie side by side."""
+    def parts(self, number: int, most_bytes: int = MEMBER_LIMIT_BYTES) -> Parts:
+        """Key, image, text and json of a sample, by one read if they lie side by side; so much of each."""
         place = self._place(number)
         members = (self._index.image(place), self._text, self._json)
-        return Parts(self.key(number), *self._read(number, place, members))
+        return Parts(self.key(number), *self._read(number, place, members, most_bytes))
+
+    def image_bytes(self, number: int) -> int:
+        """How large the image of a sample is; 0 if it has none."""
+        place = self._place(number)
+        at = self._index.image(place)
+        return place[2 * at + 2] if at >= 0 else 0
+
+    def image_pieces(self, number: int, piece_bytes: int) -> Iterator[bytes]:
+        """The image of a sample in pieces, each read when it is asked for."""
+        place, left = self._place(number), self.image_bytes(number)
+        offset = place[2 * self._index.image(place) + 1]
+        while left:
+            try:
+                yield self._reader.read(self.shards[place[0]], offset, min(left, piece_bytes))
+            except G3MError as error:
+                raise self._said(error, f" (sample {self.key(number)})") from None
+            offset, left = offset + piece_bytes, max(0, left - piece_bytes)
 
     def members(self, number: int, extensions: Sequence[str]) -> list[bytes]:
         """The members of a sample with these extensions, empty where it has none."""
         fields = self._index.fields
         members = [fields.index(name) if name in fields else -1 for name in extensions]
         return self._read(number, self._place(number), members)
+
+    def where(self, number: int) -> tuple[str, Entry]:
+        """The shard of a sample, its key, and where its members lie in that shard."""
+        try:
+            return self._index[number]
+        except NotVerified as error:
+            raise self._said(error) from None
+
+    def starts(self) -> list[int]:
+        """The number of each shard's first sample, and behind the last how many samples there are."""
+        try:
+            return self._index.starts()
+        except NotVerified as error:
+            raise self._said(error) from None
 
     def close(self) -> None:
         """Close the shards; reading on opens them again."""
@@ -160,10 +204,18 @@ class Folder:
         except NotVerified as error:
             raise self._said(error) from None
 
-    def _read(self, number: int, place: tuple[int, ...], members: Sequence[int]) -> list[bytes]:
+    def _read(
+        self,
+        number: int,
+        place: tuple[int, ...],
+        members: Sequence[int],
+        most_bytes: int = MEMBER_LIMIT_BYTES,
+    ) -> list[bytes]:
         """The bytes of fields by their numbers; empty for -1 and for what the sample does not have."""
         spans = [
-            (place[2 * at + 1], place[2 * at + 2]) if at >= 0 and place[2 * at + 2] != ABSENT else None
+            (place[2 * at + 1], min(place[2 * at + 2], most_bytes))
+            if at >= 0 and place[2 * at + 2] != ABSENT
+            else None
             for at in members
         ]
         there = [span for span in spans if span is not None]
@@ -185,7 +237,8 @@ class Folder:
         where = "" if self.shown in error.message else f"{self.shown}: "
         error.message = f"{where}{error.message}{more}"
         error.args = (error.message,)
-        if isinstance(error, NotVerified) and not is_url(self.place):  # behind an address they know better
+        # Behind an address they know better, and who was told to open it again needs no repair.
+        if isinstance(error, NotVerified) and not is_url(self.place) and error.hint != _HINT_REOPEN:
             error.hint = _HINT_REPAIR if self.manifest is not None else hint_index(self.shown)
         return error
 
@@ -246,6 +299,9 @@ def _open_local(place: str) -> Folder:
     home, file = os.path.split(place) if os.path.isfile(place) else (place, INDEX)
     if not os.path.isdir(home):
         raise UnknownDataset(f"{home}: there is no such folder", hint=hint_index(home))
+    stamp = _stamp(home)
+    # First, because while shards are exchanged the index may not fit.
+    record = _record(home, LocalReader(Path(home)))
     body = _manifest(home, LocalReader(Path(home))) if file == INDEX else None
     index_data = _mapped(Path(home) / file)
     if index_data is None:
@@ -254,11 +310,36 @@ def _open_local(place: str) -> Folder:
     if index.folder and place == home:
         # Whoever may write into a folder must not make its readers look elsewhere.
         raise NotVerified(f"{place}: its {INDEX} is for shards in {index.folder}", hint=_HINT_FILE)
+    if _stamp(home) != stamp:  # what was read may be half of before and half of now
+        return _open_local(place)
     lies = index.folder or home
+    if index.folder:
+        stamp, record = _stamp(lies), _record(lies, LocalReader(Path(lies)))
     name = body.dataset if body is not None else tail(lies, 1)
     again = home if file == INDEX and not index.folder else place
-    own = LocalReader(Path(lies), _sizes(index))
-    return Folder(Opened(again, name, body, index, own, _record(lies, own)))
+    own = LocalReader(Path(lies), _sizes(index), _unchanged(lies, stamp, record))
+    return Folder(Opened(again, name, body, index, own, record))
+
+
+def _stamp(home: str) -> tuple[int, ...]:
+    """Changes with the record of what was dropped."""
+    try:
+        state = os.stat(os.path.join(home, DROPPED))
+    except OSError:
+        return ()
+    return (state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+def _unchanged(home: str, stamp: tuple[int, ...], before: Record) -> Callable[[str], None]:
+    """Refuses a shard that was written anew since its index was read: its size may be the same."""
+
+    def check(shard: str) -> None:
+        if _stamp(home) == stamp:
+            return
+        if _parsed(home, LocalReader(Path(home))).rewrote(shard, before):
+            raise NotVerified(f"{home}: {shard} was written anew since it was opened", hint=_HINT_REOPEN)
+
+    return check
 
 
 def _index(place: str, index_data: memoryview, body: Manifest | None, hint: Bilingual) -> Index:
@@ -301,16 +382,20 @@ def _manifest(place: str, reader: ShardReader) -> Manifest | None:
 def _record(place: str, reader: ShardReader) -> Record:
     """What was dropped from a folder; NotVerified if that cannot be known, or shards are being exchanged."""
     try:
-        data = reader.document(DROPPED)
+        record = _parsed(place, reader)
     except Refused:
         return Record()
-    try:
-        record = parse_record(None if data is None else data.decode("utf-8"))
-    except (BadRecord, UnicodeDecodeError) as error:
-        raise NotVerified(f"{place}: {DROPPED} cannot be used: {error}", hint=_HINT_RECORD) from None
     if record.rewriting:
         raise NotVerified(f"{place}: its shards are being written anew", hint=_HINT_REWRITE)
     return record
+
+
+def _parsed(place: str, reader: ShardReader) -> Record:
+    data = reader.document(DROPPED)
+    try:
+        return parse_record(None if data is None else data.decode("utf-8"))
+    except (BadRecord, UnicodeDecodeError) as error:
+        raise NotVerified(f"{place}: {DROPPED} cannot be used: {error}", hint=_HINT_RECORD) from None
 
 
 def _mapped(path: Path) -> memoryview | None:

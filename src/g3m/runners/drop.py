@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Union
 
 from g3m.adapters.session import Session
-from g3m.core.errors import SettingsError
+from g3m.core.errors import G3MError, Interrupted, SettingsError
 from g3m.core.events import Event, RunFinished, RunStarted, Sink
 from g3m.runners.run import make_session
 from g3m.steps.drop import Dropped, Place, drop_found, places, read_lists, search
@@ -38,10 +38,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropReport:
-    """What became of the entries, and by dataset what was written anew."""
+    """What became of the entries, and by dataset what was written anew, and why another could not be."""
 
     dropped: Dropped
     rewritten: dict[str, Rewritten] = field(default_factory=dict)
+    failed: dict[str, G3MError] = field(default_factory=dict)
 
 
 def drop(  # noqa: PLR0913  # keywords for users
@@ -58,11 +59,15 @@ def drop(  # noqa: PLR0913  # keywords for users
     """Drop the samples that files of keys or of web addresses name, from datasets below `root` (all).
 
     They are recorded in `dropped.jsonl` beside the shards and seen by nobody from then on; `rewrite` writes
-    the shards that hold them anew, `dry_run` only looks. Raises UsageError, NotVerified or StorageError.
+    the shards that hold them anew, `dry_run` only looks. Raises UsageError, NotVerified or StorageError; if
+    the shards of one dataset cannot be written anew, after all others are.
     """
     wish = Wish(keys=_paths(keys), urls=_paths(urls), reason=reason, rewrite=rewrite, dry_run=dry_run)
     texts = [names] if isinstance(names, str) else list(names)
-    return drop_in(texts, wish, make_session(options), [on_event] if on_event else [])
+    report = drop_in(texts, wish, make_session(options), [on_event] if on_event else [])
+    for error in report.failed.values():
+        raise error
+    return report
 
 
 def drop_in(names: Sequence[str], wish: Wish, session: Session, sinks: Sequence[Sink]) -> DropReport:
@@ -78,7 +83,9 @@ def drop_in(names: Sequence[str], wish: Wish, session: Session, sinks: Sequence[
     drop_found(found, session)
     if not wish.rewrite:
         return DropReport(dropped=found)
-    return DropReport(dropped=found, rewritten=_rewrite(here, session, sinks))
+    report = DropReport(dropped=found)
+    _rewrite([place for place in here if place.has_record], report, session, sinks)
+    return report
 
 
 def _finish(here: Sequence[Place], session: Session) -> None:
@@ -86,32 +93,42 @@ def _finish(here: Sequence[Place], session: Session) -> None:
         finish_all([place.folder], replace(session, store=place.store(session)))
 
 
-def _rewrite(here: Sequence[Place], session: Session, sinks: Sequence[Sink]) -> dict[str, Rewritten]:
-    """Write anew what still holds dropped samples, one dataset after the other."""
-    started_s, done = session.monotonic(), dict[str, Rewritten]()
-    wanted = [place for place in here if place.has_record]
+def _rewrite(here: Sequence[Place], report: DropReport, session: Session, sinks: Sequence[Sink]) -> None:
+    """Write anew what still holds dropped samples; what fails for one dataset does not stop the others."""
+    started_s = session.monotonic()
 
     def emit(event: Event) -> None:
         for sink in sinks:
             sink(event)
 
-    if wanted:
-        emit(RunStarted(datasets=tuple(place.name for place in wanted), tasks=len(wanted), total_bytes=0))
-    for place in wanted:
-        own = replace(session, store=place.store(session))
-        own.store.prepare()
-        with own.store.lease() as lease, closing(rewrite_step(place, own)) as steps:
+    if not here:
+        return
+    emit(RunStarted(datasets=tuple(place.name for place in here), tasks=len(here), total_bytes=0))
+    try:
+        for place in here:
             try:
-                while True:
-                    emit(next(steps))
-                    lease.beat()
-            except StopIteration as stop:
-                done[place.name] = stop.value
-    if wanted:
-        samples = sum(one.samples for one in done.values())
+                report.rewritten[place.name] = _rewrite_one(place, session, emit)
+            except Interrupted:
+                raise
+            except G3MError as error:
+                report.failed[place.name] = error
+    finally:
+        samples = sum(one.samples for one in report.rewritten.values())
         seconds = round(session.monotonic() - started_s, 2)
-        emit(RunFinished(finished=len(done), failed=0, samples=samples, seconds=seconds))
-    return done
+        done, failed = len(report.rewritten), len(here) - len(report.rewritten)
+        emit(RunFinished(finished=done, failed=failed, samples=samples, seconds=seconds))
+
+
+def _rewrite_one(place: Place, session: Session, emit: Sink) -> Rewritten:
+    own = replace(session, store=place.store(session))
+    own.store.prepare()
+    with own.store.lease() as lease, closing(rewrite_step(place, own, lease.beat)) as steps:
+        while True:
+            try:
+                emit(next(steps))
+            except StopIteration as stop:
+                done: Rewritten = stop.value
+                return done
 
 
 def _paths(given: File | Sequence[File]) -> tuple[Path, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from g3m.adapters.session import Session
-from g3m.core.errors import NoSpace, NotWritable
+from g3m.core.errors import ContentError, NoSpace, NotWritable, StorageError, UsageError
 from g3m.core.events import Event, RunFinished, RunStarted, Sink, TaskFinished
 from g3m.runners.run import make_session
 from g3m.steps.catalog import TASK, Catalogued
@@ -103,10 +104,13 @@ def catalog_in(
         for sink in sinks:
             sink(event)
 
-    below = folders_below(session)
+    below, unread = folders_below(session), dict[str, str]()
     for name in datasets or below:
         if name in below and not (below[name][0] / INDEX).exists():
-            index_in(find_folder(str(below[name][0]), "", session), session, sinks)
+            try:
+                index_in(find_folder(str(below[name][0]), "", session), session, sinks)
+            except (ContentError, StorageError, UsageError) as error:
+                unread[name] = error.message
     started_s, finished, begun = session.monotonic(), 0, False
     steps = catalog_step(datasets, session, pictures=pictures, force=force)
     try:
@@ -118,7 +122,7 @@ def catalog_in(
             emit(event)
             finished += isinstance(event, TaskFinished)
     except StopIteration as stop:
-        made: Catalogued = stop.value
+        made: Catalogued = replace(stop.value, failed={**stop.value.failed, **unread})
     finally:
         steps.close()
     if begun:

@@ -7,7 +7,6 @@ caller's thread alone keeps the agenda and sees the events.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +18,11 @@ from g3m.core.errors import G3MError, Interrupted
 from g3m.core.events import Event
 from g3m.core.plan import Task
 from g3m.runners.base import Beat, Outcome, RunTask
+from g3m.runners.jobs import jobs_of
 
 WAIT_S = 0.2
 DOWNLOADS = 4
 """Files at a time: where one has too little left for all connections, the next begins."""
-CORES_LIMIT = 4
-
-
-def jobs_of(session: Session) -> int:
-    """How many shards are packed, or pictures decoded, at the same time."""
-    return session.settings.jobs or min(os.cpu_count() or 1, CORES_LIMIT)
 
 
 class Lanes:

@@ -16,7 +16,7 @@ from g3m.core.plan import Plan
 from g3m.core.reshard import parse_size
 from g3m.runners.base import Summary, drive
 from g3m.runners.choose import runner_for
-from g3m.runners.local import jobs_of
+from g3m.runners.jobs import jobs_of
 from g3m.runners.run import catalog_after, make_session
 from g3m.steps.ready import OTHER_FOLDER_HINT, Cut, find_source, reshard_plan
 

@@ -18,7 +18,7 @@ from g3m.core.settings import Layer, Settings, from_variables, merge
 from g3m.core.treatment import CLASSES, options_for
 from g3m.runners.base import Summary
 from g3m.runners.choose import runner_for, walking
-from g3m.runners.local import jobs_of
+from g3m.runners.jobs import jobs_of
 from g3m.runners.part import drive_shared
 from g3m.steps.borrow import borrow
 from g3m.steps.check import broken, check, forget, manifests, unreadable

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from g3m.adapters.catalog import FILE, Answer, Catalog, open_catalog
 from g3m.core.browse import View
-from g3m.core.errors import Bilingual, NotVerified, UnknownDataset, UsageError
+from g3m.core.errors import Bilingual, NotVerified, UsageError
 from g3m.core.query import BadQuery, parse
-from g3m.core.recipe import suggest
 from g3m.runners.run import make_session
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ _SHOWN_CHARACTERS = 60
 _HINT_STALE: Bilingual = (
     "`g3m index` brings the catalog up to date",
     "运行 `g3m index` 可更新样本目录",
-)
-_HINT_NAMES: Bilingual = (
-    "`g3m index` brings the catalog up to date; `g3m list` shows what is here",
-    "运行 `g3m index` 可更新样本目录；`g3m list` 会列出已有的数据集",
 )
 _TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY type DESC, rowid"
 
@@ -79,10 +74,7 @@ def asked(catalog: Catalog, text: str, dataset: str = "") -> View:
     except BadQuery as error:
         shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
         raise UsageError(f"the query {shown!r} cannot be answered", hint=error.both) from None
-    names = [row.name for row in catalog.datasets()]
-    if dataset and dataset not in names:
-        words = f"{dataset!r} is not in the catalog; it has: {', '.join(names)}"
-        raise UnknownDataset(words + suggest(dataset, names), hint=_HINT_NAMES)
+    catalog.named([dataset] if dataset else ())
     return View(query=text, dataset=dataset)
 
 

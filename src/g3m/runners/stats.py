@@ -12,26 +12,15 @@ from g3m.adapters.catalog import FILE, Catalog, DatasetRow, open_catalog
 from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session
 from g3m.core.alike import Leaks
-from g3m.core.catalog import CHARTS, bin_order
-from g3m.core.errors import Bilingual, UnknownDataset
+from g3m.core.catalog import CHARTS
+from g3m.core.charts import bin_order
 from g3m.core.events import Event, RunFinished, RunStarted, Sink
-from g3m.runners.local import jobs_of
+from g3m.runners.jobs import jobs_of
 from g3m.runners.run import make_session
 from g3m.steps.leaks import leaks as leaks_step
 
-_SECONDS = 60.0
-_HINT: Bilingual = (
-    "`g3m index` brings the catalog up to date; `g3m list` shows what is here",
-    "`g3m index` 可更新样本目录；`g3m list` 会列出已有的数据集",
-)
-
 Charts = Mapping[str, Sequence[tuple[str, int]]]
 """For each chart of core/catalog.py its bins, each with how many samples fall into it."""
-
-_ALIKE = (
-    "SELECT total(distance = 0), total(distance > 0) FROM (SELECT min(distance) AS distance FROM alike"
-    " WHERE other >> 24 IN ({shards}) GROUP BY other)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +29,7 @@ class Stats:
 
     `looked`: of how many samples the picture was decoded. `same`: samples with the bytes of an earlier one's
     picture; `near`: those that look like an earlier one (core/alike.py). Both are 0 before `g3m index
-    --pictures`.
+    --pictures`, and of an older state of the catalog if not `is_current`.
     """
 
     datasets: tuple[DatasetRow, ...]
@@ -49,6 +38,7 @@ class Stats:
     same: int
     near: int
     charts: Charts = field(repr=False)
+    is_current: bool = True
 
 
 def stats(*datasets: str, **options: object) -> Stats:
@@ -63,22 +53,18 @@ def stats(*datasets: str, **options: object) -> Stats:
 
 def stats_in(catalog: Catalog, datasets: Sequence[str] = ()) -> Stats:
     """`stats` of an open catalog."""
-    rows = {row.name: row for row in catalog.datasets()}
-    for name in datasets:
-        if name not in rows:
-            words = f"{name!r} is not in the catalog; it has: {', '.join(rows)}"
-            raise UnknownDataset(words, hint=_HINT)
+    rows = catalog.named(datasets)
     wanted = tuple(rows[name] for name in dict.fromkeys(datasets or rows))
     shards = [shard for row in wanted for shard in catalog.shards(row.name)]
-    numbers = ", ".join(str(shard.id) for shard in shards)
-    ((same, near),) = catalog.sql(_ALIKE.format(shards=numbers), seconds=_SECONDS).rows
+    same, near = catalog.alike_counts([row.name for row in wanted])
     return Stats(
         datasets=wanted,
         samples=sum(row.samples for row in wanted),
         looked=sum(shard.samples for shard in shards if shard.looked),
-        same=int(same),
-        near=int(near),
+        same=same,
+        near=near,
         charts=_joined([catalog.tallies(row.name) for row in wanted]),
+        is_current=catalog.is_alike_current(),
     )
 
 
@@ -132,14 +118,18 @@ def leaks_in(
         guard = session.guard or stack.enter_context(Guard(jobs_of(session)))
         steps = leaks_step(catalog, evaluation, replace(session, guard=guard), datasets)
         stack.callback(steps.close)
-        searched = len(datasets) or len(catalog.datasets()) - 1
-        emit(RunStarted(datasets=(evaluation,), tasks=searched, total_bytes=0))
+        searched, begun = len(datasets) or len(catalog.datasets()) - 1, False
         while True:
             try:
-                emit(next(steps))
+                event = next(steps)
+                if not begun:  # of a name that is not there no run is told
+                    emit(RunStarted(datasets=(evaluation,), tasks=searched, total_bytes=0))
+                    begun = True
+                emit(event)
             except StopIteration as stop:
                 made: Leaks = stop.value
                 break
-    seconds = round(session.monotonic() - started_s, 2)
-    emit(RunFinished(finished=len(made.datasets), failed=0, samples=made.looked, seconds=seconds))
+    if begun:
+        seconds = round(session.monotonic() - started_s, 2)
+        emit(RunFinished(finished=len(made.datasets), failed=0, samples=made.looked, seconds=seconds))
     return made

@@ -37,11 +37,12 @@ def find_alike(catalog: Catalog, session: Session) -> Generator[Event, None, Ali
     """Note in the catalog which of all pictures are alike, in place of what was noted before."""
     task = f"{TASK}all"
     yield TaskStarted(task=task, kind="alike", dataset="")
+    generation, _ = catalog.generations()  # before the looks: what changes meanwhile is noticed
     found = pictures(checked(catalog.looks(), session))
     same = exact(found)
     close = yield from told(task, near(found), len(found), session)
     ids = found.ids.tolist()
-    catalog.put_alike(_numbered(ids, same, close))
+    catalog.put_alike(_numbered(ids, same, close), generation)
     yield TaskFinished(task=task, kind="alike", dataset="", samples=len(found))
     return Alike(len(found), len(same), len(close), close.is_crowded)
 

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from g3m.adapters.catalog import FILE, Catalog, ShardFacts, ShardRow, open_catalog
-from g3m.adapters.catalog_file import discard
+from g3m.adapters.catalog_file import discard, need_full_text
 from g3m.adapters.disk import make_folder
 from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session
@@ -28,6 +28,7 @@ from g3m.core.errors import G3MError, NotVerified, StorageError, UnknownCatalog,
 from g3m.core.events import Event, Noted, Progressed, TaskFailed, TaskFinished, TasksAdded, TaskStarted
 from g3m.core.receipt import Manifest
 from g3m.steps.alike import find_alike
+from g3m.steps.dropped import read_record, record_stamp
 from g3m.steps.holdings import Source, folders_below, source_at
 from g3m.steps.outlines import Decoders, glimpses, outlines
 
@@ -100,6 +101,7 @@ def catalog(
         raise UnknownDataset(f"{words}: not under {session.store.root}", hint=_HINT)
     make_folder(path.parent)
     if force and not wanted:
+        need_full_text(path)
         discard(path)
     try:
         return (yield from _brought(path, below, wanted, session, pictures, force))
@@ -138,9 +140,11 @@ def _brought(
                 stack.callback(source.shelf.reader.close)
                 sources.append(source)
         yield from work.captions(sources)
+        if any(source.record_stamp for source in sources):  # who dropped may not have told the catalog
+            book.scrub()
         if pictures:
             yield from work.pictures(sources)
-            if work.decoded or work.forgotten or work.read:
+            if not book.is_alike_current():
                 yield from find_alike(book, session)
         return work.summary()
 
@@ -271,10 +275,13 @@ class _Work:
     def _put(self, job: _Job, entries: list[Entry | None]) -> None:
         self._book.put(job.facts, entries)
         self.read += 1
+        source = job.source
+        if record_stamp(source.folder) != source.record_stamp:  # dropped while the shard was read
+            self._book.drop(source.name, read_record(source.folder).drops)
 
     def _look(self, job: _Job, entries: list[Entry | None]) -> None:
-        if job.row is not None:
-            self._book.looked(job.row.id, entries)
+        # What was changed meanwhile is decoded by the next run.
+        if job.row is not None and self._book.looked(job.row.id, job.row.stamp, entries):
             self.decoded += 1
 
 

@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from g3m.adapters.disk import Lease, Store, make_folder, read_document, write_document
+from g3m.adapters.disk import Store, read_document, remove
 from g3m.adapters.local import LocalReader
 from g3m.adapters.session import Session
-from g3m.core.dropped import DROPPED, BadLine, Drop, Record, Wanted, key_line, same_url, url_line
-from g3m.core.errors import BadArchive, Bilingual, NotVerified, SettingsError, UnknownCatalog, UnknownDataset
+from g3m.core.dropped import DROPPED, Drop, may_name, same_url, url_line
+from g3m.core.errors import BadArchive, Bilingual, NotVerified, SettingsError, UnknownDataset
 from g3m.core.gathering import READER
 from g3m.core.index import ABSENT, Index
+from g3m.core.listed import BadLine, Wanted, key_line
 from g3m.core.receipt import Manifest, manifest
-from g3m.steps.check import manifests
 from g3m.steps.dropped import read_record
 from g3m.steps.examine import open_index
-from g3m.steps.outcome import read_table
+from g3m.steps.outcome import names_beside, read_table
 from g3m.steps.publish import INDEX, MANIFEST
+from g3m.steps.record import forget_in_catalogs, is_same, record_drops
+
+if TYPE_CHECKING:
+    from g3m.adapters.ports import Shelf
 
 EXAMPLES = 10
+_STOP_SAMPLES = 4096
 _KEYS_HINT: Bilingual = (
     'a list has a line for each sample: KEY, DATASET/KEY, or JSON with "key"',
     '列表每行一个样本：键、数据集/键，或含 "key" 的 JSON',
@@ -43,15 +49,25 @@ _INDEX_HINT: Bilingual = (
     "`g3m verify --repair` makes the index of a dataset again, `g3m index PATH` that of other tars",
     "`g3m verify --repair` 会重做数据集的索引；其他 tar 请运行 `g3m index 路径`",
 )
+_KEYS_ONLY_HINT: Bilingual = (
+    "give --keys, or bring the dataset to a disk; tables of addresses stand beside what `g3m gather` makes",
+    "请使用 --keys，或先把数据集复制到磁盘；只有 `g3m gather` 生成的数据集附带网址表",
+)
+_ELSEWHERE_HINT: Bilingual = (
+    "name the folder in which the shards lie; `g3m index PATH` makes an index there",
+    "请给出分片所在的目录；`g3m index 路径` 可在其中建立索引",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder with shards and an index; `body` is its manifest if g3m made it."""
+    """A folder with shards and an index, by its name in the catalog; `body` is the manifest of g3m's own."""
 
     folder: Path
     name: str
     body: Manifest | None = None
+    shelf: Shelf | None = None
+    """The bucket in which it lies; then `folder` has no more than its small files."""
 
     @property
     def has_record(self) -> bool:
@@ -100,25 +116,40 @@ class Lists:
 
 
 def places(names: Sequence[str], session: Session) -> list[Place]:
-    """The folders of the named datasets, groups and paths, or of all datasets below the root; each once."""
-    standing = manifests(session, ())
+    """The folders of the named datasets, groups and paths, or of all below the root; each once.
+
+    Tars with an index are datasets, too. A place has the name that it has in the catalog.
+    """
+    from g3m.steps.holdings import folders_below  # only here: who packs needs no database
+
+    below = [Place(folder, name, body) for name, (folder, body) in folders_below(session).items()]
     found: dict[Path, Place] = {}
-    if not names:
-        found = {folder: Place(folder, body.dataset, body) for folder, body in standing.items()}
     for name in names:
-        wanted = session.recipes.groups.get(name, (name,))
-        own = {folder: body for folder, body in standing.items() if body.dataset in wanted}
-        for folder, body in own.items():
-            found[folder] = Place(folder, body.dataset, body)
-        path = Path(name).expanduser()
+        if "://" in name:
+            place = _in_bucket(name, session)
+            found[place.folder] = place
+            continue
+        wanted, path = session.recipes.groups.get(name, (name,)), Path(name).expanduser()
+        own = [one for one in below if one.name in wanted or (one.body and one.body.dataset in wanted)]
+        own = own or [one for one in below if is_same(one.folder, path)]
         if not own:
             if not path.is_dir():
                 raise UnknownDataset(f"{name!r} is not under {session.store.root}", hint=_FOLDER_HINT)
             made = manifest(read_document(path / MANIFEST) or "")
-            found[path] = Place(path, made.dataset if made else path.resolve().name, made)
+            own = [Place(path, made.dataset if made else path.resolve().name, made)]
+        found |= {one.folder: one for one in own}
+    if not names:
+        found = {one.folder: one for one in below}
     if not found:
         raise UnknownDataset(f"no dataset is under {session.store.root}", hint=_FOLDER_HINT)
     return list(found.values())
+
+
+def _in_bucket(address: str, session: Session) -> Place:
+    from g3m.steps.drop_objects import bring  # only here: obstore is an extra
+
+    shelf, folder, body = bring(address, session)
+    return Place(folder, body.dataset, body, shelf)
 
 
 def read_lists(keys: Sequence[Path], urls: Sequence[Path], here: Sequence[Place]) -> Lists:
@@ -194,9 +225,12 @@ def index_of(place: Place) -> Index:
     """The index of a folder; NotVerified if it cannot be used."""
     path = place.folder / INDEX
     try:
-        return open_index(path)
+        index = open_index(path)
     except (OSError, ValueError) as error:
         raise NotVerified(f"{path}: cannot be used: {error}", hint=_INDEX_HINT) from None
+    if index.folder:
+        raise NotVerified(f"{path}: is for shards in {index.folder}", hint=_ELSEWHERE_HINT)
+    return index
 
 
 def _with_urls(
@@ -205,35 +239,46 @@ def _with_urls(
     """The keys of samples, and of rows that became none, whose address is wanted; with that address."""
     body = place.body
     if body is not None and body.form == READER:
+        own = replace(session, shelf=place.shelf, store=Store(place.folder))
         for shard in body.shards:
-            with suppress(BadArchive):  # a table that was deleted: the samples' json tells, below
-                rows = read_table(place.folder / shard.name, replace(session, shelf=None), ("url", "key"))
-                for row in rows:
+            session.check_stop()
+            try:
+                for row in read_table(place.folder / shard.name, own, ("url", "key")):
                     if (url := same_url(row["url"])) in urls:
                         yield str(row["key"]), url
-                session.check_stop()
-    yield from _in_json(place, index, urls)
+            except BadArchive:  # a table that was deleted: the samples' json tells, below
+                if place.shelf is not None:
+                    raise
+            if place.shelf is not None:
+                for name in names_beside(shard.name)[:2]:
+                    remove(place.folder / name)
+    elif place.shelf is not None:
+        raise SettingsError(f"{place.shelf.address}: the addresses stand in its shards", hint=_KEYS_ONLY_HINT)
+    if place.shelf is None:
+        yield from _in_json(place, index, urls, session)
 
 
-def _in_json(place: Place, index: Index, urls: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _in_json(
+    place: Place, index: Index, urls: Mapping[str, str], session: Session
+) -> Iterator[tuple[str, str]]:
     """The same out of the json of each sample: any of its texts that is an address."""
     if "json" not in index.fields:
         return
-    at = index.fields.index("json")
+    at, wanted = index.fields.index("json"), {url.encode() for url in urls}
     with closing(LocalReader(place.folder)) as reader:
         for number in range(len(index)):
+            if number % _STOP_SAMPLES == 0:
+                session.check_stop()
             spot = index.place(number)
             if spot[2 * at + 2] == ABSENT:
                 continue
             data = reader.read(index.shards[spot[0]], spot[2 * at + 1], spot[2 * at + 2])
-            for url in _addresses(data):
+            for url in _addresses(data) if may_name(data, wanted) else ():
                 if url in urls:
                     yield index.key(number), url
 
 
 def _addresses(data: bytes) -> Iterable[str]:
-    if b"http" not in data.lower():
-        return ()
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
@@ -243,33 +288,12 @@ def _addresses(data: bytes) -> Iterable[str]:
 
 
 def drop_found(dropped: Dropped, session: Session) -> None:
-    """Put what was found into the records, and take it out of the catalogs."""
+    """Put what was found into the records, and take all that they name out of the catalogs."""
     for found in dropped.found:
-        if found.new:
-            record_drops(found.place, found.new, session)
+        if found.place.shelf is not None:
+            from g3m.steps.drop_objects import record_objects  # only here: obstore is an extra
 
-
-def record_drops(place: Place, drops: Sequence[Drop], session: Session) -> Record:
-    """Add samples to the record of a folder; of two who do so at one moment neither is lost."""
-    store = place.store(session)
-    make_folder(store.work)
-    lease = Lease(store.work / "drop.lock", "drop")
-    lease.take()
-    try:
-        record = read_record(place.folder).added(drops)
-        write_document(place.folder / DROPPED, record.encode())
-    finally:
-        lease.release()
-    forget_in_catalogs(place, [drop.key for drop in drops], session)
-    return record
-
-
-def forget_in_catalogs(place: Place, keys: Sequence[str], session: Session) -> None:
-    """Take samples out of the catalogs that may know them."""
-    from g3m.adapters.catalog import FILE, open_catalog  # only here: who packs needs no database
-
-    for work in {place.store(session).work, session.store.work}:
-        if (work / FILE).is_file():
-            # An index only: one that cannot be read is made again, and then without these.
-            with suppress(UnknownCatalog), closing(open_catalog(work / FILE, writing=True)) as catalog:
-                catalog.drop(place.name, keys)
+            record_objects(found.place.shelf, found.place.folder, found.new, session)
+        elif found.new or found.before:  # a run that was killed may have recorded them, and no more
+            record_drops(found.place.folder, found.new, session)
+            forget_in_catalogs(found.place.folder, session)

@@ -26,15 +26,32 @@ REWRITE_HINT: Bilingual = (
 )
 
 
-def read_record(folder: Path) -> Record:
-    """The record of a folder, empty if there is none; NotVerified if it cannot be read."""
+def parsed_record(folder: Path) -> Record:
+    """The record of a folder, empty if there is none; BadRecord if it cannot be read."""
     path = folder / DROPPED
     text = read_document(path)
     try:
         # A file that is there and is no text is damage, not the absence of a record.
         return parse("" if text is None and path.exists() else text)
     except BadRecord as error:
-        raise NotVerified(f"{path}: {error}", hint=RECORD_HINT) from None
+        raise BadRecord(f"{path}: {error}") from None
+
+
+def read_record(folder: Path) -> Record:
+    """`parsed_record`, but NotVerified if it cannot be read."""
+    try:
+        return parsed_record(folder)
+    except BadRecord as error:
+        raise NotVerified(str(error), hint=RECORD_HINT) from None
+
+
+def record_stamp(folder: Path) -> tuple[int, ...]:
+    """Changes with the record of a folder; empty if there is none."""
+    try:
+        state = (folder / DROPPED).stat()
+    except OSError:
+        return ()
+    return (state.st_ino, state.st_mtime_ns, state.st_size)
 
 
 def record_of(dataset: DatasetPlan, session: Session) -> Record:

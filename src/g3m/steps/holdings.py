@@ -6,7 +6,6 @@ and time, and which of its samples were dropped.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from g3m.adapters.catalog import ShardFacts
 from g3m.adapters.local import LocalReader
 from g3m.adapters.session import Session
 from g3m.core.catalog import PLACE_LIMIT
-from g3m.core.dropped import DROPPED, BadRecord, parse
+from g3m.core.dropped import stamp_without
 from g3m.core.errors import NotVerified
 from g3m.core.index import Index
 from g3m.core.receipt import Manifest
 from g3m.steps.check import manifests
+from g3m.steps.dropped import parsed_record, record_stamp
 from g3m.steps.examine import open_index
 from g3m.steps.outlines import Shelf
 from g3m.steps.publish import INDEX
@@ -37,6 +37,8 @@ class Source:
     facts: tuple[ShardFacts, ...]
     samples: tuple[int, ...]
     sizes: tuple[int, ...]
+    record_stamp: tuple[int, ...] = ()
+    """That of the record of dropped samples, as it was before it was read."""
 
 
 def folders_below(session: Session) -> dict[str, tuple[Path, Manifest | None]]:
@@ -61,16 +63,13 @@ def folders_below(session: Session) -> dict[str, tuple[Path, Manifest | None]]:
 
 def source_at(name: str, folder: Path, body: Manifest | None, root: Path) -> Source | None:
     """A dataset with the stamps of its shards; None while its shards are being exchanged."""
+    stamp_of_record = record_stamp(folder)
     index = open_index(folder / INDEX)
     if body is not None:
         index = _agreeing(folder, index, body)
     if index.folder:
         raise NotVerified(f"{folder}: its {INDEX} is for shards elsewhere")
-    try:
-        text = (folder / DROPPED).read_text(encoding="utf-8") if (folder / DROPPED).exists() else None
-        record = parse(text)
-    except (BadRecord, UnicodeDecodeError) as error:
-        raise BadRecord(f"{folder / DROPPED}: {error}") from None
+    record = parsed_record(folder)
     if record.rewriting:
         return None
     dropped = frozenset(record.numbers(index.keys()))
@@ -81,8 +80,6 @@ def source_at(name: str, folder: Path, body: Manifest | None, root: Path) -> Sou
     for number, (shard, count) in enumerate(zip(index.shards, counts, strict=True)):
         stamp = body.shards[number].sha256 if body is not None else _file_stamp(folder / shard)
         gone = [one - first for one in range(first, first + count) if one in dropped] if dropped else []
-        if gone:
-            stamp += f" without {hashlib.sha256(repr(gone).encode()).hexdigest()[:16]}"
         facts.append(
             ShardFacts(
                 dataset=name,
@@ -90,15 +87,14 @@ def source_at(name: str, folder: Path, body: Manifest | None, root: Path) -> Sou
                 name=shard,
                 number=number,
                 first=first,
-                stamp=stamp,
+                stamp=stamp_without(stamp, gone),
             )
         )
         first += count
     sizes = dict(zip(index.shards, index.sizes, strict=True)) if index.sizes else {}
     shelf = Shelf(LocalReader(folder, sizes), index, dropped)
-    return Source(
-        name, folder, shelf, tuple(facts), tuple(counts), tuple(sizes.get(shard, 0) for shard in index.shards)
-    )
+    shard_sizes = tuple(sizes.get(shard, 0) for shard in index.shards)
+    return Source(name, folder, shelf, tuple(facts), tuple(counts), shard_sizes, stamp_of_record)
 
 
 def _agreeing(folder: Path, index: Index, body: Manifest) -> Index:

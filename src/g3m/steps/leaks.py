@@ -17,7 +17,7 @@ from g3m.adapters.likeness import Pairs, Pictures, exact_to, near_to, pictures
 from g3m.adapters.session import Session
 from g3m.core.alike import Leak, Leaks, Searched, Why, judged
 from g3m.core.catalog import Shown
-from g3m.core.errors import Bilingual, UnknownCatalog, UnknownDataset
+from g3m.core.errors import Bilingual, UnknownCatalog
 from g3m.core.events import Event, TaskFinished, TaskStarted
 from g3m.steps.alike import TASK, checked, told
 from g3m.steps.holdings import folders_below
@@ -39,11 +39,7 @@ def leaks(
     The session's guard makes the second comparison. UnknownDataset for a name that the catalog does not have,
     UnknownCatalog if the pictures of the evaluation set were never looked at.
     """
-    rows = {row.name: row for row in catalog.datasets()}
-    for name in (evaluation, *datasets):
-        if name not in rows:
-            words = f"{name!r} is not in the catalog; it has: {', '.join(rows)}"
-            raise UnknownDataset(words, hint=_hint(name))
+    rows = catalog.named([evaluation, *datasets])
     wanted = pictures(checked(catalog.looks(evaluation), session))
     if not len(wanted):
         raise UnknownCatalog(f"{evaluation}: its pictures were not looked at yet", hint=_hint(evaluation))

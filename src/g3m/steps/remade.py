@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g3m.adapters.disk import publish, read_document, remove, write_document
+from g3m.adapters.disk import publish, remove, write_document
 from g3m.adapters.session import Session
 from g3m.adapters.tables import change_parquet
 from g3m.core.card import card
 from g3m.core.dropped import REASON, Exchange
-from g3m.core.errors import G3MError
+from g3m.core.errors import G3MError, storage_error
 from g3m.core.gathering import READER, GatherPlan
 from g3m.core.index import Head, Index
 from g3m.core.indexing import cut, joined
@@ -68,7 +68,7 @@ def remake(place: Place, body: Manifest, done: Sequence[Exchange], session: Sess
     for name, text in counted(made).items():
         write_document(folder / name, text)
     readme = folder / "README.md"
-    write_document(readme, card(_recipe(made, read_document(readme) or ""), made))
+    write_document(readme, card(_recipe(made, _text(readme)), made))
     write_document(folder / MANIFEST, to_json(made))
 
 
@@ -98,7 +98,7 @@ def _index(
 def _receipt(place: Place, body: Manifest, one: Exchange, index: bytes, session: Session) -> None:
     """The receipt of an exchanged shard, and its index; where there is none it is not missed."""
     path = place.store(session).receipt(body.dataset, one.shard.name)
-    receipt = shard_receipt(read_document(path) or "")
+    receipt = shard_receipt(_text(path))
     if receipt is None:
         return
     write_document(path.with_suffix(".index"), index)
@@ -115,8 +115,18 @@ def _receipt(place: Place, body: Manifest, one: Exchange, index: bytes, session:
     write_document(path, to_json(replace(receipt, shard=one.shard, findings=findings)))
 
 
+def _text(path: Path) -> str:
+    """What is to be written anew, empty if there is none; StorageError, not less, if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in (read_document(path) or "").splitlines():
+    for line in _text(path).splitlines():
         with suppress(ValueError):
             yield json.loads(line)
 
@@ -169,7 +179,7 @@ def _figures(shard: Path, samples: int) -> None:
     """The sums beside a gathered shard that has fewer samples now."""
     path = shard.with_name(names_beside(shard.name)[2])
     try:
-        body = json.loads(read_document(path) or "")
+        body = json.loads(_text(path))
         reasons = {
             name: count for name, count in body["status_dict"].items() if name not in ("success", REASON)
         }
@@ -197,9 +207,7 @@ def _copies(place: Place, made: Manifest, gone: set[str], session: Session) -> N
             write_document(path, copy_lines(dataset, made.shards, own))
             return
     prefix = f"{made.dataset}/"
-    lines = [
-        line for line in (read_document(path) or "").splitlines() if line.removeprefix(prefix) not in gone
-    ]
+    lines = [line for line in _text(path).splitlines() if line.removeprefix(prefix) not in gone]
     if path.is_file():
         write_document(path, "".join(f"{line}\n" for line in lines))
 

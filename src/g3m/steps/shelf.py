@@ -24,6 +24,7 @@ from g3m.adapters.disk import Store, make_folder, read_document, remove, write_d
 from g3m.adapters.objects import ObjectInfo, Objects, open_objects
 from g3m.adapters.session import Session
 from g3m.core.digest import of_bytes
+from g3m.core.dropped import DROPPED
 from g3m.core.errors import Missing, Replaced, SourceError
 from g3m.core.lists import is_list
 from g3m.core.retry import History, Policy, decide
@@ -80,20 +81,20 @@ class Shelf:
         return None if found is None else found.size_bytes
 
     def pull(self, dataset: str) -> None:
-        """Bring receipts, plans and manifest of the bucket here; drop what does not count there.
+        """Bring receipts, plans, manifest and record of the bucket here; drop what does not count there.
 
         Without a name, those of whatever is there.
         """
         group = self._session.store.receipt(dataset, "x").parent
         # What is written while the listing is made may be missing in it, and is left alone.
-        before = [*group.glob(f"*{_RECEIPT}"), self._root / _MANIFEST]
+        before = [*group.glob(f"*{_RECEIPT}"), self._root / _MANIFEST, self._root / DROPPED]
         listed = self._list()
         receipts = f"{self._name(group)}/"
         plans = _PLANS + (f"{dataset}." if dataset else "")
         wanted = [
             found
             for name, found in listed.items()
-            if name == _MANIFEST
+            if name in (_MANIFEST, DROPPED)
             or name.startswith(plans)
             or (name.startswith(receipts) and name.endswith(".json"))
         ]

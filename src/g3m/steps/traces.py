@@ -40,14 +40,14 @@ def remove_traces(place: Place, body: Manifest, session: Session) -> tuple[str, 
     for path in _downloads(body, store.work / "parts"):
         removed.append(path.name)
         remove(path)
-    for path in _working(place.name, store.work / "parts"):
+    for path in [*_working(body, store.work / "parts"), *_half_written(place.folder, store.work)]:
         remove(path)
-    remove(store.plan(f"{place.name}.kept"))
+    remove(store.plan(f"{body.dataset}.kept"))
     remove(store.work / VERIFIED)
     if body.form == READER:
         _blank(place, body, record.drops.keys(), session)
     elif not body.form.startswith(FORM):  # that of `g3m pack` names places only
-        remove(store.plan(f"{place.name}.samples"))
+        remove(store.plan(f"{body.dataset}.samples"))
     return tuple(removed)
 
 
@@ -57,9 +57,20 @@ def _downloads(body: Manifest, parts: Path) -> Iterator[Path]:
         yield from sorted(path for path in parts.glob(f"{asset.id}-*") if path.suffix in _PARTS)
 
 
-def _working(name: str, parts: Path) -> Iterator[Path]:
-    own = re.compile(re.escape(name) + r"-[^/]+\.tar\.(?:grown|used|exchange|[^/]*\.making|[^/]*\.exchange)")
-    yield from (path for path in parts.glob(f"{name}-*") if own.fullmatch(path.name))
+def _working(body: Manifest, parts: Path) -> Iterator[Path]:
+    """What was made of its shards on the way, and nothing of a dataset whose name begins like this one's."""
+    own = re.compile(re.escape(body.dataset) + r"-(.+?\.tar)\.(?:.*\.)?(?:grown|used|making|exchange)")
+    names = {shard.name for shard in body.shards}
+    for path in parts.glob(f"{body.dataset}-*"):
+        found = own.fullmatch(path.name)
+        if found and found[1] in names:
+            yield path
+
+
+def _half_written(folder: Path, work: Path) -> Iterator[Path]:
+    """Documents of runs that were killed; those of locks may be another's of this moment."""
+    found = [*folder.glob(".*.tmp"), *work.rglob("*.tmp")]
+    yield from (path for path in found if ".lock" not in path.name)
 
 
 def _blank(place: Place, body: Manifest, keys: Collection[str], session: Session) -> None:
@@ -76,13 +87,16 @@ def _blank(place: Place, body: Manifest, keys: Collection[str], session: Session
         return
     for shard in body.shards:
         blank_rows(place.folder / shard.name, (), numbers)
-    _blank_again(body, retried, numbers, work)
+    kept = {one.file for one in _blank_again(body, retried, numbers, work)}
+    for path in work.store.plan("x").parent.glob(f"{body.dataset}.again-*.jsonl"):
+        if path.name not in kept:  # also those that a killed run had written anew
+            remove(path)
 
 
 def _blank_again(
     body: Manifest, retried: Sequence[AgainShard], numbers: Collection[int], session: Session
-) -> None:
-    """Write the rows of retries anew under another name, then the plan that names them; the old go."""
+) -> Sequence[AgainShard]:
+    """Write the rows of retries anew under another name, then the plan that names them; gives what it has."""
     files = list(dict.fromkeys(shard.file for shard in retried))
     made: list[AgainShard] = []
     for file in files:
@@ -103,9 +117,7 @@ def _blank_again(
         made = [replace(one, file=name) if one.file == file else one for one in made]
     if [one.file for one in made] != [one.file for one in retried]:
         write_again(body.dataset, body.identity, made, session)
-        for file in files:
-            if file not in {one.file for one in made}:
-                remove(session.store.plan(file))
+    return made
 
 
 def _blanked(line: bytes, numbers: Collection[int]) -> bytes:

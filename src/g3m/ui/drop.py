@@ -39,7 +39,8 @@ def drop(  # one parameter for each option
     A line of --keys is KEY, DATASET/KEY or JSON with "key"; one of --urls an address that stands in the json
     of a sample or in the table of a gathered one. What is dropped stands in dropped.jsonl beside the shards,
     and is left out by the loader, the catalog, export, share, and whenever shards are made again. The shards
-    are changed by --rewrite alone, also later and without a list.
+    are changed by --rewrite alone, also later and without a list. A dataset in a bucket is named by its
+    address, s3://BUCKET/PATH.
     """
     from g3m.runners.drop import Wish, drop_in
     from g3m.steps.drop import places
@@ -57,6 +58,8 @@ def drop(  # one parameter for each option
     else:
         report = drop_in(names, wish, context.session, [])
     _show(report, context, is_dry=wish.dry_run, is_rewritten=wish.rewrite)
+    for error in report.failed.values():
+        raise error
 
 
 def _show(report: DropReport, context: Context, *, is_dry: bool, is_rewritten: bool) -> None:
@@ -68,9 +71,15 @@ def _show(report: DropReport, context: Context, *, is_dry: bool, is_rewritten: b
             {"dataset": one.place.name, "new": len(one.new), "before": one.before, "samples": one.samples}
             for one in found.found
         ]
-        facts = {"entries": found.entries, "unmatched": found.unmatched, "examples": list(found.examples)}
+        facts: dict[str, object] = {
+            "entries": found.entries,
+            "unmatched": found.unmatched,
+            "examples": list(found.examples),
+        }
         rewritten = {name: asdict(one) for name, one in report.rewritten.items()}
-        print_json({"drop": {"dry_run": is_dry, "datasets": rows, **facts, "rewritten": rewritten}})
+        failed = {name: error.message for name, error in report.failed.items()}
+        outcome = {"rewritten": rewritten, "failed": failed}
+        print_json({"drop": {"dry_run": is_dry, "datasets": rows, **facts, **outcome}})
         return
     hit = [one for one in found.found if one.new or one.before]
     for one in hit:
@@ -90,6 +99,8 @@ def _show(report: DropReport, context: Context, *, is_dry: bool, is_rewritten: b
             context.say("drop-current", name=name)
         if done.removed:
             context.say("drop-removed", files=", ".join(done.removed))
+    for name, error in list(report.failed.items())[1:]:  # the first is what the command ends with
+        context.say("drop-failed", name=name, reason=error.message)
     if any(one.samples for one in found.found) and not is_dry and not is_rewritten:
         context.say("drop-kept")
 

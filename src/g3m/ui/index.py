@@ -59,7 +59,8 @@ def index(  # noqa: PLR0913, PLR0917  # one parameter for each option
     whoever made them (its folders are looked into, too): it gets an index.bin, so that g3m.dataset can read
     it; only the headers of the tars are read for that. A sample's key is the name of its files up to the
     first dot of the last component, with the folder in the tar; extensions count in lower case. Run it again
-    to continue, or after datasets or tars were added: what is known is not read again.
+    to continue, or after datasets or tars were added: what is known is not read again. --json prints an
+    object for each index that is made, and one for the catalog.
     """
     from g3m.runners.index import below_root, fits, places
 
@@ -68,14 +69,14 @@ def index(  # noqa: PLR0913, PLR0917  # one parameter for each option
     if check and force:
         raise click.UsageError("--check reads no shards, --force reads all of them: give one of the two")
     context = open_context(flags, json=json, quiet=quiet)
-    names = below_root(paths, context.session)
+    known = below_root(paths, context.session)
     folders = _folders(places(paths, context.session) if paths or check else (), to, context)
     if check:
         _check(folders, context)
         return
     failures: list[G3MError] = []
     for path, folder in zip(paths, folders, strict=True):
-        if path in names and not (force or to) and fits(folder):
+        if path in known and not (force or to) and fits(folder):
             continue
         try:
             _show(folder, _index(folder, context, force=force), context)
@@ -86,8 +87,9 @@ def index(  # noqa: PLR0913, PLR0917  # one parameter for each option
     if failures:
         text = "\n".join(error.message for error in failures)
         raise type(failures[0])(text, hint=failures[0].hint)
+    names = below_root(paths, context.session) if paths else ()  # by now with those that had no index
     if (names or not paths) and not to:
-        _catalog(names if paths else (), context, pictures=pictures, force=force)
+        _catalog(names, context, pictures=pictures, force=force)
 
 
 def _folders(paths: tuple[str, ...], to: str, context: Context) -> list[Folder]:

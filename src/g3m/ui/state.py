@@ -42,7 +42,7 @@ def status(session: Session) -> dict[str, Any]:
     for name in dict.fromkeys((*session.recipes.names, *here, *begun)):
         body = here.get(name)
         if body is not None or state_of(name, None, session) != "none":
-            datasets.append(_dataset_status(name, body, flowing.get(name), session))
+            datasets.append(dataset_status(name, body, flowing.get(name), session))
     downloads = {
         path.name.removesuffix(".part").partition("-")[2]: path.stat().st_size
         for path in sorted(session.store.part("").glob("*.part"))
@@ -59,7 +59,7 @@ def status(session: Session) -> dict[str, Any]:
     }
 
 
-def _dataset_status(
+def dataset_status(
     name: str, body: Manifest | None, flowing: Rows | None, session: Session
 ) -> dict[str, Any]:
     """What stands of one dataset; `flowing` are the rows of tasks at work."""

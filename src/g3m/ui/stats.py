@@ -86,7 +86,8 @@ def _stats(catalog: Catalog, names: Sequence[str], context: Context) -> None:
             for chart, bins in made.charts.items()
         }
         counts = {"samples": made.samples, "looked": made.looked, "same": made.same, "near": made.near}
-        print_json({"datasets": [asdict(row) for row in made.datasets], **counts, "charts": charts})
+        rows = [asdict(row) for row in made.datasets]
+        print_json({"datasets": rows, **counts, "is_current": made.is_current, "charts": charts})
     elif not context.quiet:
         print_lines(stats_lines(made, context))
 
@@ -104,6 +105,8 @@ def stats_lines(made: Stats, context: Context) -> Iterator[str]:
             "near": count_text(made.near),
         }
         yield say("stats-looked", **counts)
+        if not made.is_current:
+            yield say("stats-older")
     if made.looked < made.samples:
         yield say("stats-part-looked" if made.looked else "stats-not-looked")
     for chart, bins in made.charts.items():

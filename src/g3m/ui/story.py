@@ -196,7 +196,9 @@ class Follower:
         if self._file is None:
             return False
         try:
-            return not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+            found = self._path.stat()
+            same = os.path.samestat(found, os.fstat(self._file.fileno()))
+            return not same or found.st_size < self._file.tell()
         except OSError:
             return False  # renamed, and the new one not made yet
 

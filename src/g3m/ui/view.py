@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--samples", default=500, type=click.IntRange(0), help="With --export: samples of each. [default: 500]"
 )
+@click.option("--open", "is_open", is_flag=True, help="Open the address in your browser on this machine.")
 @json_flag
 @quiet_flag
 @setting_flags("root", "jobs", "lang")
@@ -39,6 +40,7 @@ def view(  # noqa: PLR0913, PLR0917  # one parameter for each option
     path: Path | None,
     folder: Path | None,
     samples: int,
+    is_open: bool,
     json: bool,
     quiet: bool,
     **flags: Any,
@@ -51,18 +53,30 @@ def view(  # noqa: PLR0913, PLR0917  # one parameter for each option
     """
     from g3m.core.errors import SettingsError
 
+    if is_open and folder is not None:
+        raise click.UsageError("--open is for the pages of a server: give it without --export")
     context = open_context(flags, json=json, quiet=quiet)
     start = _choose(what, context)
     root = context.session.store.root
     if not root.is_dir():
         raise SettingsError(f"root: there is no folder {root}")
     if folder is not None:
-        _export(folder, samples, context)
+        from g3m.ui.view_copy import write_copy
+
+        write_copy(folder, samples, context)
         return
+    from g3m.ui.browser import Browser
     from g3m.ui.web.server import Wanted, serve
 
     wanted = Wanted(port=port, path=path, start=start, lang=context.session.settings.lang)
-    serve(context.session, wanted, ready=lambda served: _show(served, port, context))
+    with Browser(context) as browser:
+
+        def ready(served: Served) -> None:
+            _show(served, port, context)
+            if is_open:
+                browser.open(served)
+
+        serve(context.session, wanted, ready=ready)
 
 
 def _choose(what: str, context: Context) -> str:
@@ -109,22 +123,3 @@ def _show(served: Served, port: int, context: Context) -> None:
     if served.path:
         context.tell(say("view-socket", port=port))
     context.tell(say("view-end"))
-
-
-def _export(folder: Path, samples: int, context: Context) -> None:
-    from g3m.ui.figures import count_text, size_text
-    from g3m.ui.web.export import export
-    from g3m.ui.web.server import opened
-
-    with opened(context.session) as (library, pictures):
-        made = export(library, pictures, folder, samples=samples, language=context.speaker.lang)
-    if context.json:
-        sizes = {"pages": made.pages, "pictures": made.pictures, "size_bytes": made.size_bytes}
-        print_json({"folder": str(made.folder), **sizes, "samples": made.samples})
-        return
-    say = context.speaker.say
-    counts = {"pages": count_text(made.pages), "pictures": count_text(made.pictures)}
-    click.echo(say("view-exported", folder=made.folder, size=size_text(made.size_bytes), **counts))
-    for name, (shown, held) in made.samples.items():
-        if shown < held:
-            context.tell(say("view-part", name=name, shown=count_text(shown), held=count_text(held)))

@@ -35,6 +35,10 @@ DROP: Mapping[str, Bilingual] = {
         "{name}: no shard holds a dropped sample",
         "{name}：分片中没有已移除的样本",
     ),
+    "drop-failed": (
+        "{name}: its shards were not written anew: {reason}",
+        "{name}：分片未能重写：{reason}",
+    ),
     "drop-removed": (
         "  removed with them, because they hold the same samples: {files}",
         "  同时删除了含有这些样本的文件：{files}",

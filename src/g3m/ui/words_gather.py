@@ -52,7 +52,7 @@ CHINESE: Mapping[str, str] = {
     "name_failed": "本次未能解析域名",
     "unreachable": "无法连接，或在应答前连接中断",
     "tls": "没有可信的 TLS 连接",
-    "timeout": "整个传输超过了允许的时间",
+    "timeout": "在允许的时间内没有回应或未传完",
     "too_slow": "在一段时间内几乎没有收到数据",
     "cut_off": "其他行均已完成，而这一行耗时过长",
     "redirects": "重定向过多、无效，或退回到普通 http",

@@ -15,6 +15,10 @@ STATS: Mapping[str, Bilingual] = {
         "pictures decoded: {looked}; with the bytes of an earlier one: {same}, and nearly so: {near}",
         "已解码图片：{looked}；其中 {same} 张与之前某张逐字节相同，{near} 张与之前某张相似",
     ),
+    "stats-older": (
+        "what is alike was noted before the pictures changed: `g3m index --pictures` compares them again",
+        "图片有变动，上述相似关系已过时：运行 `g3m index --pictures` 重新比较",
+    ),
     "stats-not-looked": (
         "duplicates and unreadable pictures are not known yet: `g3m index --pictures` decodes the pictures",
         "重复和无法读取的图片尚不清楚：运行 `g3m index --pictures` 解码图片",

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from g3m.core.secrets import Secret
+from g3m.ui.web.collection import Collection
 from g3m.ui.web.facts import NotHere
 from g3m.ui.web.gate import App, Gate
-from g3m.ui.web.library import Library
 from g3m.ui.web.links import STATIC, Links, digest_of
 from g3m.ui.web.live import Live
 from g3m.ui.web.pages import Pages
@@ -23,7 +23,7 @@ _NAMES = frozenset(path.name for path in STATIC.iterdir())
 
 
 def make_app(
-    library: Library,
+    collection: Collection,
     *,
     pictures: Pictures,
     live: Live | None = None,
@@ -31,7 +31,7 @@ def make_app(
     lang: str = "",
 ) -> Starlette:
     """The app without its gate."""
-    pages = Pages(library, live, links_for, lang)
+    pages = Pages(collection, live, links_for, lang)
     routes = [*pages.routes(), *pictures.routes(), Route("/static/{name}", static, methods=["GET"])]
     if live is not None:
         routes += live.routes(pages.live_part)

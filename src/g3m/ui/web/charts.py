@@ -17,7 +17,7 @@ GAP = 2
 SHORTEST = 1.5
 """A bar that stands for at least one sample can be seen."""
 
-LABEL_ROOM = 44
+LABEL_ROOM = 52
 """Labels below the columns keep so much distance."""
 
 

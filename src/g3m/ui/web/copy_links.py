@@ -115,7 +115,7 @@ class CopyLinks:
         if name == "sample":
             given = {key: given[key] for key in ("dataset", "number")}
         else:
-            given = {key: value for key, value in given.items() if value}
+            given = {key: value for key, value in given.items() if value and (key, value) != ("after", "0")}
         page = Page(name, tuple(sorted(given.items())))
         found = self._found(page, given)
         return None if found is None else self._address(self._files[found])

@@ -7,21 +7,22 @@ they are called is decided in copy_links.py.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from g3m.core.errors import UsageError, storage_error
+from g3m.core.errors import Locked, UsageError, storage_error
 from g3m.ui.web.app import make_app
+from g3m.ui.web.collection import Collection
 from g3m.ui.web.copy_links import START, CopyLinks, Page, Picture
-from g3m.ui.web.library import Library
 from g3m.ui.web.links import STATIC, ServerLinks
 from g3m.ui.web.pages import COOKIE
 from g3m.ui.web.pictures import Pictures, placeholder
@@ -33,6 +34,7 @@ FORMAT = 1
 OWN = frozenset({START, MARKER, "pages", "pictures", "static"})
 _FOLDERS = ("pages", "pictures", "static")
 _DRAWERS = 4
+_BUSY_HINT = ("wait until it has ended, or name another folder", "请等待其结束，或指定其他目录")
 _OTHER_HINT = (
     "name a folder that is empty or not there yet; an earlier copy is replaced",
     "请指定空目录或尚不存在的目录；先前导出的副本会被替换",
@@ -51,7 +53,7 @@ class Exported:
 
 
 def export(
-    library: Library,
+    collection: Collection,
     pictures: Pictures,
     folder: Path,
     *,
@@ -62,11 +64,12 @@ def export(
     """Write the pages about every dataset, and about its first `samples` samples, into a folder.
 
     `tell` hears how many pages are written and known. An earlier copy stays until all is written.
-    UsageError if the folder holds anything else, NoSpace, NotWritable or StorageError if the disk refuses.
+    UsageError if the folder holds anything else; NoSpace, NotWritable or StorageError if the disk refuses;
+    Locked while shards are written anew or the catalog is.
     """
-    held = {card.name: card.samples for card in library.cards() if card.samples}
+    held = {card.name: card.samples for card in collection.cards() if card.samples}
     links = CopyLinks(held, samples, language)
-    app = make_app(library, pictures=pictures, links_for=lambda _: links)
+    app = make_app(collection, pictures=pictures, links_for=lambda _: links)
     try:
         with _new_folder(folder) as new, ThreadPoolExecutor(_DRAWERS) as pool:
             writer = _Writer(new, pictures)
@@ -99,6 +102,7 @@ class _Writer:
     def __init__(self, folder: Path, pictures: Pictures) -> None:
         self.pages = self.pictures = self.size_bytes = 0
         self._folder, self._pictures = folder, pictures
+        self._start = b""
 
     def draw(self, wanted: tuple[Picture, str]) -> tuple[Picture, str, str]:
         """Write a picture; returns the name that was wanted and the one it has: not all become JPEGs."""
@@ -112,8 +116,11 @@ class _Writer:
         return picture, name, own
 
     def write(self, name: str, text: bytes) -> None:
-        """Write a page."""
-        (self._folder / name).write_bytes(text)
+        """Write a page; the first one at the end, because its name says that all is there."""
+        if name == START:
+            self._start = text
+        else:
+            (self._folder / name).write_bytes(text)
         self.pages += 1
 
     def finish(self, files: list[str], shown: Mapping[str, tuple[int, int]]) -> None:
@@ -123,6 +130,7 @@ class _Writer:
             (self._folder / "static" / name).write_bytes(data)
         body = {"format": FORMAT, "samples": {name: list(counts) for name, counts in shown.items()}}
         text = json.dumps(body, indent=1, ensure_ascii=False)
+        (self._folder / START).write_bytes(self._start)
         (self._folder / MARKER).write_text(text + "\n", encoding="utf-8")
         sizes = [path.stat().st_size for path in self._folder.rglob("*") if path.is_file()]
         self.pictures = sum(1 for _ in (self._folder / "pictures").iterdir())
@@ -130,7 +138,7 @@ class _Writer:
 
 
 async def _ask(app: Any, page: Page, language: str) -> bytes:
-    """The page as the app answers it, whatever its status: also what is not there has a page that says so."""
+    """The page as the app answers it: also what is not there has a page that says so. Locked for "later"."""
     address = urlsplit(ServerLinks().page(page.name, **dict(page.parameters)) or "")
     scope = {
         "type": "http",
@@ -147,50 +155,97 @@ async def _ask(app: Any, page: Page, language: str) -> bytes:
         "server": None,
     }
     pieces: list[bytes] = []
+    status = 0
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
         if message["type"] == "http.response.body":
             pieces.append(message.get("body", b""))
 
     await app(scope, receive, send)
+    if status == 503:
+        raise Locked(f"{address.path}: the shards or the catalog are being written; export when that is done")
     return b"".join(pieces)
 
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the wanted one, which takes its place when the block ends well."""
-    _refuse_other(folder)
+    """A hidden folder beside the wanted one, which takes its place when the block ends well.
+
+    What a killed export left is taken away, or put back if it was killed while it exchanged them.
+    """
+    folder = folder.resolve()
+    if Path.cwd().is_relative_to(folder):  # a copy takes a folder's place: a shell in it would stand nowhere
+        raise UsageError(f"{folder}: you are in this folder", hint=_OTHER_HINT)
+    new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    with _held(new, folder):
+        try:
+            _refuse_other(old)
+            if old.exists():
+                shutil.rmtree(old) if folder.exists() else old.rename(folder)
+            _refuse_other(folder)
+            for name in _FOLDERS:
+                (new / name).mkdir()
+            yield new
+            _refuse_other(folder)
+            _exchange(new, folder, old)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchange(new: Path, folder: Path, old: Path) -> None:
+    if not folder.exists():
+        new.rename(folder)
+        return
+    folder.rename(old)
     try:
-        new.chmod(0o755)
-        for name in _FOLDERS:
-            (new / name).mkdir()
-        yield new
-        _refuse_other(folder)
-        if folder.exists():
-            old = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            folder.rename(old)
-            try:
-                new.rename(folder)
-            except OSError:
-                old.rename(folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            new.rename(folder)
+        new.rename(folder)
+    except BaseException:  # also a signal: a name must not be left empty
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
+
+
+@contextmanager
+def _held(new: Path, folder: Path) -> Iterator[None]:
+    """An empty folder that no other export uses; UsageError if one does, or a person."""
+    with suppress(FileExistsError):
+        new.mkdir()
+    descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder}: another export writes there", hint=_BUSY_HINT) from None
+        except OSError:  # a file system without locks
+            pass
+        if not (new.exists() and os.path.samestat(os.fstat(descriptor), new.stat())):
+            raise UsageError(f"{folder}: another export wrote there at this moment", hint=_BUSY_HINT)
+        _refuse_strangers(new)
+        for path in new.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        yield
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _refuse_other(folder: Path) -> None:
     """UsageError if there is anything that no export has written."""
+    if folder.exists() and not (folder.is_dir() and (folder / MARKER).exists()):
+        _refuse_strangers(folder, known=frozenset())
+    _refuse_strangers(folder)
+
+
+def _refuse_strangers(folder: Path, known: frozenset[str] = OWN) -> None:
     if not folder.exists():
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if names and not (MARKER in names and names <= OWN):
+    if names - known:
         other = sorted(names - OWN) or sorted(names)
         raise UsageError(f"{folder} holds other things: {', '.join(other[:3])}", hint=_OTHER_HINT)

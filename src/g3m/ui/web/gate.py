@@ -11,9 +11,10 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import cookie_parser
 
 from g3m.core.secrets import Secret
 
@@ -60,20 +61,20 @@ class Gate:
         if scope["type"] != "http":
             return
         guarded = _with_headers(send)
-        head = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        head = _head(scope)
         status = _refused(scope, head)
         if status:
             await _answer(guarded, status)
             return
         given = self._given(scope)
         if given is None and not self._knows(head):
-            await _answer(guarded, 403 if _is_from_elsewhere(head) else 401)
+            await _answer(guarded, 403 if _is_from_elsewhere(head) else 401, _way_on(head))
         elif given is not None and not self._is_token(given):
             await _answer(guarded, 401)
         elif given is not None:
             await self._welcome(scope, head, guarded)
         elif _is_from_elsewhere(head):
-            await _answer(guarded, 403)
+            await _answer(guarded, 403, _way_on(head))
         else:
             await self._app(scope, receive, guarded)
 
@@ -90,19 +91,16 @@ class Gate:
     def _knows(self, head: dict[str, str]) -> bool:
         if self._token is None:
             return True
-        try:
-            morsel = SimpleCookie(head.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return False
-        return morsel is not None and self._is_token(morsel.value)
+        # As browsers do: cookies of other pages on this machine come, too, and need not be well-formed.
+        return self._is_token(cookie_parser(head.get("cookie", "")).get(self._cookie, ""))
 
     async def _welcome(self, scope: Scope, head: dict[str, str], send: Send) -> None:
         """Keep the token in a cookie, and go to the same address without it."""
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         rest = urlencode([pair for pair in pairs if pair[0] != TOKEN])
         path = scope.get("raw_path", b"/").decode("latin-1").partition("?")[0]
-        # "//host" would be another machine.
-        address = "/" + path.lstrip("/") + (f"?{rest}" if rest else "")
+        # "//host" would be another machine, and to a browser a backslash is a slash.
+        address = "/" + path.lstrip("/\\") + (f"?{rest}" if rest else "")
         value = self._token.reveal() if self._token else ""
         cookie = f"{self._cookie}={value}; HttpOnly; SameSite=Strict; Path=/"
         headers = [(b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
@@ -114,14 +112,26 @@ class Gate:
         await _write(send, 200, body.encode(), headers)
 
 
+def _head(scope: Scope) -> dict[str, str]:
+    """The headers; of one that comes twice both, so that neither passes for the other."""
+    head: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        mark = "; " if name == "cookie" else ", "
+        head[name] = f"{head[name]}{mark}{value}" if name in head else value
+    return head
+
+
 def _refused(scope: Scope, head: dict[str, str]) -> int:
     """The status with which a request is refused whoever sends it, or 0."""
     if scope["method"] not in ("GET", "HEAD"):
         return 405
     if not _HOST.fullmatch(head.get("host", "")):
         return 421
-    origin = head.get("origin")
-    return 403 if origin is not None and origin.partition("://")[2] != head["host"] else 0
+    origin = head.get("origin", f"http://{head['host']}")
+    # A tunnel may speak TLS at the reader's side.
+    is_own = origin.lower() in (f"{scheme}://{head['host'].lower()}" for scheme in ("http", "https"))
+    return 0 if is_own else 403
 
 
 def _is_from_elsewhere(head: dict[str, str]) -> bool:
@@ -137,9 +147,15 @@ def _with_headers(send: Send) -> Send:
     return guarded
 
 
-async def _answer(send: Send, status: int) -> None:
+def _way_on(head: dict[str, str]) -> str:
+    """For a reader who followed a link on another page: one of ours, which brings his cookie along."""
+    is_page = (head.get("sec-fetch-mode"), head.get("sec-fetch-dest")) == ("navigate", "document")
+    return '<p><a href="">g3m view →</a></p>' if is_page and _is_from_elsewhere(head) else ""
+
+
+async def _answer(send: Send, status: int, more: str = "") -> None:
     english, chinese = _REASONS[status]
-    words = f'<p>{english}</p><p lang="zh-Hans">{chinese}</p>'
+    words = f'<p>{english}</p><p lang="zh-Hans">{chinese}</p>{more}'
     body = f'<!doctype html><meta charset="utf-8"><title>g3m</title>{words}'
     headers = [(b"cache-control", b"no-store")]
     await _write(

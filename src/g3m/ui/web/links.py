@@ -28,7 +28,6 @@ PATHS = {
     "keys": "/keys.txt",
     "leaked": "/leaked.jsonl",
     "live": "/live",
-    "live-part": "/downloads/part",
 }
 """Pages that are named by their parameters alone; `sample` has its dataset and number in the path."""
 

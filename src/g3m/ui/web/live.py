@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from threading import Lock
 
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from g3m.adapters.disk import Lease
 from g3m.adapters.session import Session
-from g3m.core.events import Noted, Retrying, RouteDropped, TaskFailed
+from g3m.core.events import Noted, Retrying, RouteDropped, RunStarted, TaskFailed
 from g3m.core.tally import Snapshot
 from g3m.ui.logs import fact_text
 from g3m.ui.story import Follower
@@ -23,6 +24,8 @@ from g3m.ui.web.words import LANGUAGES
 TICK_S = 1.0
 RECENT = 20
 QUIET_S = 15.0
+MOST_FOLLOWING = 32
+"""More are told to come back; other pages must find connections, too."""
 
 
 class Live:
@@ -35,7 +38,13 @@ class Live:
         self._read_s = -TICK_S
         self._recent: deque[str] = deque(maxlen=RECENT)
         self._holder = ""
-        self.is_over: Callable[[], bool] = lambda: False
+        self._parts: dict[str, tuple[float, str]] = {}
+        self._following = 0
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        """End every stream; to be called in the loop that serves them."""
+        self._over.set()
 
     def close(self) -> None:
         """Close the log."""
@@ -67,7 +76,9 @@ class Live:
             return
         self._read_s = now_s
         for event in self._follower.read():
-            if isinstance(event, (Noted, Retrying, RouteDropped, TaskFailed)):
+            if isinstance(event, RunStarted):
+                self._recent.clear()
+            elif isinstance(event, (Noted, Retrying, RouteDropped, TaskFailed)):
                 self._recent.appendleft(fact_text(event))
         work = self._session.store.work
         leases = [Lease(work / "lock"), *self._session.store.part_leases()]
@@ -79,22 +90,41 @@ class Live:
 
         async def follow(request: Request) -> Response:
             lang = request.query_params.get("lang", "")
-            told = self._told(part, lang if lang in LANGUAGES else "en")
             headers = {"Cache-Control": "no-store"}
+            if request.method == "HEAD":
+                return Response(media_type="text/event-stream", headers=headers)
+            if self._following >= MOST_FOLLOWING:
+                return Response(status_code=503, headers={**headers, "Retry-After": "10"})
+            told = self._told(part, lang if lang in LANGUAGES else "en")
             return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
         return [Route("/live", follow, methods=["GET"])]
 
     async def _told(self, part: Callable[[str], str], lang: str) -> AsyncIterator[str]:
+        """Nothing is queued: who reads slowly is told the newest when he can take it."""
+        self._following += 1
         last, quiet_s = "", 0.0
-        while not self.is_over():
-            text = await asyncio.to_thread(part, lang)
-            if text != last:
-                last, quiet_s = text, 0.0
-                lines = "".join(f"data: {line}\n" for line in text.splitlines())
-                yield f"event: part\n{lines}\n"
-            elif quiet_s >= QUIET_S:
-                quiet_s = 0.0
-                yield ": still here\n\n"  # a closed connection is noticed by writing
-            await asyncio.sleep(TICK_S)
-            quiet_s += TICK_S
+        try:
+            while not self._over.is_set():
+                text = await asyncio.to_thread(self._made, part, lang)
+                if text != last:
+                    last, quiet_s = text, 0.0
+                    lines = "".join(f"data: {line}\n" for line in text.splitlines())
+                    yield f"event: part\n{lines}\n"
+                elif quiet_s >= QUIET_S:
+                    quiet_s = 0.0
+                    yield ": still here\n\n"  # a closed connection is noticed by writing
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), TICK_S)
+                quiet_s += TICK_S
+        finally:
+            self._following -= 1
+
+    def _made(self, part: Callable[[str], str], lang: str) -> str:
+        """The part as all who follow in a language get it: drawn once a tick."""
+        made_s, text = self._parts.get(lang, (-TICK_S, ""))
+        now_s = time.monotonic()
+        if now_s - made_s >= TICK_S:
+            text = part(lang)
+            self._parts[lang] = (now_s, text)
+        return text

@@ -6,15 +6,20 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from threading import Lock
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from g3m.adapters.guard import Guard, GuardFailure
+from g3m.core.errors import G3MError
+from g3m.core.sniff import image_kind
+from g3m.ui.figures import size_text
+from g3m.ui.web.collection import Collection
 from g3m.ui.web.facts import NotHere
-from g3m.ui.web.library import Library
+from g3m.ui.web.samples import MOST_BYTES
 from g3m.ui.web.words import spell
 
 SIDES = (256, 2048)
@@ -24,6 +29,8 @@ PLACES = 5
 """So many are drawn at a time; other pages have threads of their own and never wait for pictures."""
 
 MOST_WAITING = 1000
+HEAD_BYTES = 32
+ORIGINAL = "application/octet-stream"
 _KEEP = "private, max-age=31536000, immutable"
 
 
@@ -39,8 +46,8 @@ class Drawn:
 class Pictures:
     """Draws and keeps the pictures last asked for. Any number of threads may ask."""
 
-    def __init__(self, library: Library, guard: Guard) -> None:
-        self._library = library
+    def __init__(self, collection: Collection, guard: Guard) -> None:
+        self._collection = collection
         self._guard = guard
         self._lock = Lock()
         self._kept: OrderedDict[tuple[str, int, int, str], Drawn] = OrderedDict()
@@ -61,7 +68,7 @@ class Pictures:
 
     def draw(self, dataset: str, number: int, side: int) -> Drawn:
         """A picture of at most `side` pixels, or a drawing that says why there is none."""
-        name = (dataset, number, side, self._library.version(dataset))
+        name = (dataset, number, side, self._collection.version(dataset))
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
@@ -78,7 +85,16 @@ class Pictures:
 
     def _drawn(self, dataset: str, number: int, side: int) -> tuple[Drawn, bool]:
         """A picture, and whether another try would give the same: not where time or memory ran out."""
-        data, _ = self._library.image(dataset, number)
+        try:
+            size_bytes = self._collection.image_bytes(dataset, number)
+            data = self._collection.image(
+                dataset, number, HEAD_BYTES if size_bytes > MOST_BYTES else MOST_BYTES
+            )
+        except G3MError:  # the pages say which; a picture among others says only that it is so
+            return placeholder("damaged_shard", side), False
+        if size_bytes > MOST_BYTES:
+            what = image_kind(data) or spell("not_an_image", "en")
+            return placeholder("too_many_bytes", side, f"{what}, {size_text(size_bytes)}"), True
         if not data:
             return placeholder("missing_image", side), True
         try:
@@ -106,11 +122,11 @@ class Pictures:
     def _answer(self, request: Request) -> Response:
         dataset, number = request.path_params["dataset"], request.path_params["number"]
         side = int(request.query_params["side"])
-        version = self._library.version(dataset)
+        version = self._collection.version(dataset)
         tag = f'"{version}-{side}"'
         is_same = request.query_params.get("v") == version
         headers = {"ETag": tag, "Cache-Control": _KEEP if is_same else "private, no-cache"}
-        self._library.image(dataset, number)  # also what is kept is not shown once it was dropped
+        self._collection.image_bytes(dataset, number)  # also what is kept is not shown once it was dropped
         if version and request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         drawn = self.draw(dataset, number, side)
@@ -121,8 +137,8 @@ class Pictures:
     def original(self, request: Request) -> Response:
         """The bytes as they are, for the disk and not for the browser."""
         dataset, number = request.path_params["dataset"], request.path_params["number"]
-        data, _ = self._library.image(dataset, number)
-        detail = self._library.sample(dataset, number)
+        size_bytes = self._collection.image_bytes(dataset, number)
+        detail = self._collection.sample(dataset, number)
         name = "".join(
             letter if letter.isascii() and letter.isalnum() else "_" for letter in detail.shown.key
         )[:80]
@@ -130,17 +146,22 @@ class Pictures:
         headers = {
             "Content-Disposition": f'attachment; filename="{name}.{ending or "bin"}"',
             "Cache-Control": "private, no-store",
+            "Content-Length": str(size_bytes),
         }
-        return Response(data, media_type="application/octet-stream", headers=headers)
+        if request.method == "HEAD":
+            return Response(media_type=ORIGINAL, headers=headers)
+        pieces = self._collection.image_pieces(dataset, number)
+        first = next(pieces, b"")  # what is wrong with it is said before the answer begins
+        return StreamingResponse(chain((first,), pieces), media_type=ORIGINAL, headers=headers)
 
 
-def placeholder(finding: str, side: int) -> Drawn:
-    """A drawing that says what a picture is that cannot be shown, in both languages."""
+def placeholder(finding: str, side: int, more: str = "") -> Drawn:
+    """A drawing that says what a picture is that cannot be shown, in both languages, and `more` about it."""
     width, height = side, side * 3 // 4
     size = max(9, side // 16)
     lines = "".join(
         f'<text x="50%" y="{50 + 12 * place}%" text-anchor="middle" fill="#8a4b08">{escape(text)}</text>'
-        for place, text in enumerate((spell(finding, "en"), spell(finding, "zh")))
+        for place, text in enumerate(filter(None, (spell(finding, "en"), spell(finding, "zh"), more)))
     )
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-size="{size}"'

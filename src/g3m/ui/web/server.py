@@ -6,6 +6,7 @@ How connections are kept within bounds is in doorway.py, who is let in is in gat
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import signal
@@ -26,19 +27,21 @@ from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session
 from g3m.core.errors import UsageError
 from g3m.core.secrets import Secret
-from g3m.runners.local import jobs_of
-from g3m.runners.run import make_session
+from g3m.runners.jobs import jobs_of
 from g3m.ui.web.app import gated, make_app
+from g3m.ui.web.collection import Collection
 from g3m.ui.web.doorway import Doorway
-from g3m.ui.web.library import Library
 from g3m.ui.web.live import Live
 from g3m.ui.web.pictures import Pictures
 
 PORT = 8317
 TRIES = 32
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-FAREWELL_S = 1
+FAREWELL_S = 0.4
 """What is asked at the end is still answered for so long; then nothing is drawn any more."""
+
+ENDING_S = 1
+"""After so long nobody is waited for who reads slowly."""
 
 LAST_S = 4.0
 """After so long the process ends whatever still works in a thread: a slow disk, a long question."""
@@ -46,6 +49,10 @@ LAST_S = 4.0
 _BUSY = (
     "another port: g3m view --port 0 takes any that is free",
     "换一个端口：g3m view --port 0 会使用任意空闲端口",
+)
+_SHORTER = (
+    "name a shorter path: that of a socket may have about a hundred bytes",
+    "请指定更短的路径：套接字路径不能超过约一百字节",
 )
 _SOCKET = ("name a file that is not there yet", "请指定尚不存在的文件")
 
@@ -70,14 +77,14 @@ class Wanted:
 
 
 @contextmanager
-def opened(session: Session) -> Iterator[tuple[Library, Pictures]]:
-    """The library of a session, and its pictures, with guarded processes of their own."""
+def opened(session: Session) -> Iterator[tuple[Collection, Pictures]]:
+    """The collection of a session, and its pictures, with guarded processes of their own."""
     with Guard(jobs_of(session)) as guard:
-        library = Library(replace(session, guard=guard))
+        collection = Collection(replace(session, guard=guard))
         try:
-            yield library, Pictures(library, guard)
+            yield collection, Pictures(collection, guard)
         finally:
-            library.close()
+            collection.close()
 
 
 def view(*, port: int = PORT, **options: object) -> None:
@@ -85,6 +92,8 @@ def view(*, port: int = PORT, **options: object) -> None:
 
     `port`: the next free one is taken if it is not free, any if 0. Raises UsageError if none is.
     """
+
+    from g3m.runners.run import make_session
 
     def show(served: Served) -> None:
         sys.stdout.write(f"{served.address}\n")
@@ -100,13 +109,13 @@ def serve(session: Session, wanted: Wanted, *, ready: Callable[[Served], None]) 
     """
     path = wanted.path
     listening, served = _listen(wanted.port, path)
+    socket_file = _SocketFile(path)
     try:
-        with listening, opened(session) as (library, pictures):
+        with listening, opened(session) as (collection, pictures):
             token = None if path else Secret(secrets.token_urlsafe(24))
             live = Live(session)
-            app = make_app(library, pictures=pictures, live=live, lang=wanted.lang)
-            server = _Server(_config(app, token), pictures.close, path)
-            live.is_over = lambda: server.should_exit
+            app = make_app(collection, pictures=pictures, live=live, lang=wanted.lang)
+            server = _Server(_config(app, token), _Ends(pictures.close, live.end, socket_file.remove))
             if token is not None:
                 mark = "&" if wanted.start else "?"
                 address = f"{served.address}{wanted.start}{mark}t={token.reveal()}"
@@ -117,7 +126,7 @@ def serve(session: Session, wanted: Wanted, *, ready: Callable[[Served], None]) 
             finally:
                 live.close()
     finally:
-        _forget(path)
+        socket_file.remove()
     if server.ended_by not in (0, signal.SIGINT):
         raise SystemExit(128 + server.ended_by)
 
@@ -135,17 +144,25 @@ def _config(app: Starlette, token: Secret | None) -> uvicorn.Config:
         lifespan="off",
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=2 * FAREWELL_S,
+        timeout_graceful_shutdown=ENDING_S,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What ends with the server: what draws, the streams, the file of the socket."""
+
+    drawing: Callable[[], None]
+    streams: Callable[[], None]
+    socket_file: Callable[[], None]
 
 
 class _Server(uvicorn.Server):
     """The loop; a signal ends it at once, and the process may still clear up behind it."""
 
-    def __init__(self, config: uvicorn.Config, close: Callable[[], None], path: Path | None) -> None:
+    def __init__(self, config: uvicorn.Config, ends: _Ends) -> None:
         super().__init__(config)
-        self._close = close
-        self._path = path
+        self._ends = ends
         self.ended_by = 0
         self.ready: Callable[[], None] = lambda: None
 
@@ -154,6 +171,7 @@ class _Server(uvicorn.Server):
         self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends.streams()
         closing = asyncio.create_task(self._close_soon())
         await super().shutdown(sockets)
         closing.cancel()
@@ -163,7 +181,7 @@ class _Server(uvicorn.Server):
     async def _close_soon(self) -> None:
         """Threads that wait for a picture cannot be cancelled; without a guard they wait for nothing."""
         await asyncio.sleep(FAREWELL_S)
-        await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self._ends.drawing)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -189,21 +207,30 @@ class _Server(uvicorn.Server):
         last.start()
 
     def _leave(self) -> None:
-        _forget(self._path)
+        self._ends.socket_file()
         os._exit(0 if self.ended_by == signal.SIGINT else 128 + self.ended_by)
 
 
-def _forget(path: Path | None) -> None:
-    if path is not None:
+class _SocketFile:
+    """The file of a socket just made; what lies there later under its name is somebody else's."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._state = path.lstat() if path is not None else None
+
+    def remove(self) -> None:
+        """Take it away, if it is still the same."""
         with suppress(OSError):
-            path.unlink()
+            if self._path and self._state and os.path.samestat(self._state, self._path.lstat()):
+                self._path.unlink()
 
 
 def _listen(port: int, path: Path | None) -> tuple[socket.socket, Served]:
     if path is not None:
         return _unix(path), Served(str(path), path=path)
     for number in [0] if port == 0 else range(port, min(port + TRIES, 65536)):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio turns Nagle's algorithm off only where the protocol is named; else answers wait for 40 ms.
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(("127.0.0.1", number))
@@ -213,13 +240,14 @@ def _listen(port: int, path: Path | None) -> tuple[socket.socket, Served]:
             continue
         own = listening.getsockname()[1]
         return listening, Served(f"http://127.0.0.1:{own}/", own)
-    raise UsageError(f"the ports {port} to {port + TRIES - 1} are taken", hint=_BUSY)
+    last = min(port + TRIES, 65536) - 1
+    raise UsageError(f"the ports {port} to {last} are taken", hint=_BUSY)
 
 
 def _unix(path: Path) -> socket.socket:
     """A socket that only its owner can open: so from its first moment, because the mask says so."""
     with suppress(OSError):
-        if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
+        if stat.S_ISSOCK(path.lstat().st_mode) and _is_dead(path):
             path.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -228,12 +256,15 @@ def _unix(path: Path) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
-        raise UsageError(f"{path}: {error.strerror or error}", hint=_SOCKET) from None
+        hint = _SOCKET if error.errno else _SHORTER
+        raise UsageError(f"{path}: {error.strerror or error}", hint=hint) from None
     finally:
         os.umask(before)
     return listening
 
 
-def _answers(path: Path) -> bool:
+def _is_dead(path: Path) -> bool:
+    """Whether nobody listens there; one who is too busy to answer does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED

@@ -25,6 +25,7 @@
       follow(event.key);
     } else if (event.key === "g") {
       first = "g";
+      setTimeout(() => { first = ""; }, 1500);
       return;
     } else {
       first = "";
@@ -34,6 +35,12 @@
     event.preventDefault();
   });
 
+  if (navigator.clipboard) {
+    for (const block of document.querySelectorAll("[data-copy]")) {
+      block.tabIndex = 0;
+      block.title = block.dataset.copy;
+    }
+  }
   const copy = (event) => {
     const block = event.target.closest("[data-copy]");
     if (!block || !navigator.clipboard || String(getSelection())) return;
@@ -43,6 +50,7 @@
     }, () => {});
   };
   document.addEventListener("click", copy);
+  document.addEventListener("keydown", (event) => { if (event.key === "Enter") copy(event); });
 
   // The server sends finished HTML, escaped there. The stream is closed while nobody looks.
   const live = $("[data-live]");

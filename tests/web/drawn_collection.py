@@ -1,10 +1,9 @@
-"""A library without files: what the pages are given in their tests, with texts that nobody should trust."""
+"""A collection without files: what the pages are given in their tests, with texts that nobody should trust."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any
 
 from starlette.applications import Starlette
@@ -26,6 +25,7 @@ from g3m.ui.web.facts import (
     NeedsCatalog,
     NotHere,
     Pair,
+    PairPage,
     Shard,
 )
 from g3m.ui.web.pages import Pages
@@ -55,8 +55,8 @@ def shown(number: int = 0, **more: Any) -> Shown:
 
 
 @dataclass
-class DrawnLibrary:
-    """Answers as the library does, with what it was given."""
+class DrawnCollection:
+    """Answers as the collection does, with what it was given."""
 
     rows: Sequence[Shown] = field(default_factory=lambda: [shown(number) for number in range(3)])
     card: Card = field(
@@ -131,8 +131,8 @@ class DrawnLibrary:
             raise NeedsCatalog
         return self.charts
 
-    def pairs(self, dataset: str, after: int = 0) -> Any:
-        return SimpleNamespace(pairs=self.duplicates, after=9 if self.duplicates else 0)
+    def pairs(self, dataset: str, after: int = 0) -> PairPage:
+        return PairPage(pairs=self.duplicates, after=9 if self.duplicates else 0, is_whole=self.card.looked)
 
     def leaks(self, evaluation: str) -> Leaks:
         return self.found or Leaks(evaluation=evaluation, samples=10, looked=0)
@@ -175,8 +175,10 @@ def a_leak(**more: Any) -> Leaks:
     return replace(made, **more)
 
 
-def client(library: DrawnLibrary | None = None, live: DrawnLive | None = None, **more: Any) -> TestClient:
+def client(
+    collection: DrawnCollection | None = None, live: DrawnLive | None = None, **more: Any
+) -> TestClient:
     """The pages behind a client that follows no redirect and raises no error of the server."""
-    pages = Pages(library or DrawnLibrary(), live, **more)  # type: ignore[arg-type]
+    pages = Pages(collection or DrawnCollection(), live, **more)  # type: ignore[arg-type]
     app = Starlette(routes=pages.routes(), exception_handlers=pages.exception_handlers())
     return TestClient(app, raise_server_exceptions=False, base_url="http://127.0.0.1")

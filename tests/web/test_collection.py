@@ -1,4 +1,4 @@
-"""The library: what stands on the disk and in the catalog, as the pages get it."""
+"""The collection: what stands on the disk and in the catalog, as the pages get it."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ import g3m
 from g3m.core.browse import Span, View
 from g3m.core.dropped import DROPPED, Drop, Record
 from g3m.runners.run import make_session
+from g3m.ui.web.collection import Collection
+from g3m.ui.web.drawing import python_lines
 from g3m.ui.web.facts import Gone, NeedsCatalog, NotHere
-from g3m.ui.web.library import LINES, Library
-from g3m.ui.web.pages import python_lines
+from g3m.ui.web.left_out import LINES
 
 
-def _library(root: Path) -> Library:
-    return Library(make_session({"root": str(root)}, {}))
+def _collection(root: Path) -> Collection:
+    return Collection(make_session({"root": str(root)}, {}))
 
 
 @pytest.fixture
-def library(drawn_root: Root) -> Iterator[Library]:
+def collection(drawn_root: Root) -> Iterator[Collection]:
     """Over the drawn root with its catalog."""
-    found = _library(drawn_root.path)
+    found = _collection(drawn_root.path)
     yield found
     found.close()
 
 
-def _all(library: Library, view: View) -> list[tuple[str, int]]:
+def _all(collection: Collection, view: View) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     following: View | None = view
     while following is not None:
-        grid = library.browse(following)
+        grid = collection.browse(following)
         found += [(row.dataset, row.number) for row in grid.shown]
         following = grid.next
     return found
 
 
-def test_cards_say_what_is_here(library: Library) -> None:
+def test_cards_say_what_is_here(collection: Collection) -> None:
     """A card for each dataset, with what its manifest says and what the catalog knows."""
-    cards = {card.name: card for card in library.cards() if card.state == "done"}
+    cards = {card.name: card for card in collection.cards() if card.state == "done"}
     assert {"coco_valid", "sbu", LOOKALIKES} <= set(cards)
     card = cards["coco_valid"]
     assert (card.samples, card.catalogued, card.shards, card.problem) == (SAMPLES, SAMPLES, 1, "")
@@ -53,22 +54,22 @@ def test_cards_say_what_is_here(library: Library) -> None:
     assert cards["laion115m"].missing
 
 
-def test_lists_are_the_same_with_and_without_a_catalog(library: Library, bare_root: Root) -> None:
+def test_lists_are_the_same_with_and_without_a_catalog(collection: Collection, bare_root: Root) -> None:
     """Browsing by number shows every sample once, in the order of the catalog's pages."""
-    bare = _library(bare_root.path)
-    assert not bare.has_catalog() and library.has_catalog()
+    bare = _collection(bare_root.path)
+    assert not bare.has_catalog() and collection.has_catalog()
     for name in ("coco_valid", "sbu"):
         view = View(dataset=name)
         numbers = [(name, number) for number in range(len(_all(bare, view)))]
-        assert _all(bare, view) == numbers == _all(library, view)
+        assert _all(bare, view) == numbers == _all(collection, view)
     rows = bare.browse(View(dataset="sbu")).shown
-    known = library.browse(View(dataset="sbu")).shown
+    known = collection.browse(View(dataset="sbu")).shown
     assert [replace(row, id=0) for row in known] == list(rows)
 
 
 def test_pages_by_number_lead_back(bare_root: Root) -> None:
     """Before a page stands the one from which it was reached."""
-    bare = _library(bare_root.path)
+    bare = _collection(bare_root.path)
     first = bare.browse(View())
     assert first.next is not None and first.previous is None
     second = bare.browse(first.next)
@@ -81,7 +82,7 @@ def test_pages_by_number_lead_back(bare_root: Root) -> None:
 )
 def test_what_only_a_catalog_answers_says_so(bare_root: Root, view: View) -> None:
     """Search, filters and order need it; so do charts, pairs and leaks."""
-    bare = _library(bare_root.path)
+    bare = _collection(bare_root.path)
     with pytest.raises(NeedsCatalog):
         bare.browse(view)
     with pytest.raises(NeedsCatalog):
@@ -91,74 +92,77 @@ def test_what_only_a_catalog_answers_says_so(bare_root: Root, view: View) -> Non
             ask()
 
 
-def test_a_sample_is_the_one_that_loading_gives(library: Library, drawn_root: Root) -> None:
+def test_a_sample_is_the_one_that_loading_gives(collection: Collection, drawn_root: Root) -> None:
     """Key, caption, members and neighbours agree with g3m.dataset and with the bytes of the tar."""
     with g3m.dataset("coco_valid", root=drawn_root.path) as data:
         for number in (0, 7, SAMPLES - 1):
-            detail, sample = library.sample("coco_valid", number), data[number]
+            detail, sample = collection.sample("coco_valid", number), data[number]
             assert (detail.shown.key, detail.shown.caption) == (sample.key, sample.text.strip())
             assert detail.json_text == sample.json.decode() and detail.captions == sample.captions
             shard = Path(detail.folder, detail.shard).read_bytes()
             found = {one.extension: shard[one.offset : one.offset + one.size_bytes] for one in detail.members}
             assert (found["jpg"], found["txt"]) == (sample.image, sample.text.encode())
-            assert library.image("coco_valid", number)[0] == sample.image
-    assert library.sample("coco_valid", 0).before is None
-    assert library.sample("coco_valid", SAMPLES - 1).after is None
+            assert collection.image("coco_valid", number, 2**30) == sample.image
+    assert collection.sample("coco_valid", 0).before is None
+    assert collection.sample("coco_valid", SAMPLES - 1).after is None
 
 
-def test_what_is_not_there_is_said(library: Library) -> None:
+def test_what_is_not_there_is_said(collection: Collection) -> None:
     """An unknown dataset, and a number beyond, wherever they are asked for."""
     for ask in (
-        lambda: library.sample("coco_valid", SAMPLES),
-        lambda: library.image("coco_valid", -1),
-        lambda: library.sample("nothing", 0),
-        lambda: library.browse(View(dataset="nothing")),
-        lambda: library.shards("nothing"),
-        lambda: library.left_out("nothing"),
-        lambda: library.leaks("nothing"),
+        lambda: collection.sample("coco_valid", SAMPLES),
+        lambda: collection.image("coco_valid", -1, 1),
+        lambda: collection.sample("nothing", 0),
+        lambda: collection.browse(View(dataset="nothing")),
+        lambda: collection.shards("nothing"),
+        lambda: collection.left_out("nothing"),
+        lambda: collection.leaks("nothing"),
+        lambda: collection.stats("nothing"),
+        lambda: collection.pairs("nothing", 0),
+        lambda: collection.keys(View(dataset="nothing")),
     ):
         with pytest.raises(NotHere):
             ask()
-    assert library.version("nothing") == ""
+    assert collection.version("nothing") == ""
 
 
-def test_look_alikes_are_told_of_a_sample_and_of_all(library: Library) -> None:
+def test_look_alikes_are_told_of_a_sample_and_of_all(collection: Collection) -> None:
     """What the catalog knows of pairs comes with the sample, and as a list."""
-    assert {other.dataset for other, _ in library.sample(LOOKALIKES, 0).alike} == {"coco_valid"}
-    pairs = library.pairs(LOOKALIKES, 0).pairs
+    assert {other.dataset for other, _ in collection.sample(LOOKALIKES, 0).alike} == {"coco_valid"}
+    pairs = collection.pairs(LOOKALIKES, 0).pairs
     assert pairs and all(LOOKALIKES in (pair.one.dataset, pair.other.dataset) for pair in pairs)
-    assert library.leaks("coco_valid").hit > 0
+    assert collection.leaks("coco_valid").hit > 0
 
 
 def test_what_was_dropped_is_gone_everywhere(bare_root: Root, tmp_path: Path) -> None:
     """From lists, counts, keys, neighbours, pictures and samples; the Python lines still name the right sample."""
     root = copied(bare_root, tmp_path).path
-    library = _library(root)
+    collection = _collection(root)
     folder = root / "coco" / "coco_valid"
-    gone, kept = library.sample("coco_valid", 1).shown, library.sample("coco_valid", 2).shown
+    gone, kept = collection.sample("coco_valid", 1).shown, collection.sample("coco_valid", 2).shown
     (folder / DROPPED).write_text(Record().added([Drop(gone.key, "asked", "list")]).encode())
-    library = _library(root)
+    collection = _collection(root)
     with pytest.raises(Gone, match="asked"):
-        library.sample("coco_valid", 1)
+        collection.sample("coco_valid", 1)
     with pytest.raises(Gone):
-        library.image("coco_valid", 1)
-    numbers = [row.number for row in library.browse(View(dataset="coco_valid")).shown]
+        collection.image("coco_valid", 1, 1)
+    numbers = [row.number for row in collection.browse(View(dataset="coco_valid")).shown]
     assert numbers[:3] == [0, 2, 3]
-    assert ("coco_valid", gone.key) not in set(library.keys(View(dataset="coco_valid")))
-    assert library.sample("coco_valid", 0).after == 2 and library.sample("coco_valid", 2).before == 0
-    detail = library.sample("coco_valid", 2)
+    assert ("coco_valid", gone.key) not in set(collection.keys(View(dataset="coco_valid")))
+    assert collection.sample("coco_valid", 0).after == 2 and collection.sample("coco_valid", 2).before == 0
+    detail = collection.sample("coco_valid", 2)
     assert detail.shown.key == kept.key and detail.loads_as == 1 and "data[1]" in python_lines(detail)
-    card = next(card for card in library.cards() if card.name == "coco_valid")
+    card = next(card for card in collection.cards() if card.name == "coco_valid")
     assert (card.samples, card.dropped) == (SAMPLES - 1, 1)
 
 
 def test_a_folder_that_is_packed_anew_is_seen(bare_root: Root, tmp_path: Path) -> None:
     """The version changes with the files, so that no old picture is shown for a new one."""
     root = copied(bare_root, tmp_path).path
-    before = _library(root).version("sbu")
+    before = _collection(root).version("sbu")
     path = root / "sbu" / "sbu" / "manifest.json"
     path.write_bytes(path.read_bytes() + b"\n")
-    assert before and _library(root).version("sbu") not in ("", before)
+    assert before and _collection(root).version("sbu") not in ("", before)
 
 
 def test_shards_of_a_foreign_folder_are_counted(tmp_path: Path) -> None:
@@ -173,13 +177,13 @@ def test_shards_of_a_foreign_folder_are_counted(tmp_path: Path) -> None:
                     member.size = 1
                     tar.addfile(member, io.BytesIO(b"x"))
     g3m.index(str(folder))
-    library = _library(tmp_path)
-    assert library.datasets() == ["mine"]
-    assert [(one.name, one.first, one.samples) for one in library.shards("mine")] == [
+    collection = _collection(tmp_path)
+    assert collection.datasets() == ["mine"]
+    assert [(one.name, one.first, one.samples) for one in collection.shards("mine")] == [
         ("a.tar", 0, 2),
         ("b.tar", 2, 3),
     ]
-    shown = library.sample("mine", 3).shown
+    shown = collection.sample("mine", 3).shown
     assert (shown.shard, shown.key, shown.width, "unreadable" in shown.flags) == ("b.tar", "b1", 0, True)
 
 
@@ -192,21 +196,21 @@ def test_lists_of_what_was_left_out_go_on(bare_root: Root, tmp_path: Path) -> No
     (folder / "findings.jsonl").write_text(
         '{"shard": "0.tar", "key": "f", "class": "cmyk", "action": "kept"}\n'
     )
-    library = _library(root)
-    first = library.left_out("sbu")
+    collection = _collection(root)
+    first = collection.left_out("sbu")
     assert len(first.rows) == LINES and first.after
-    rest = library.left_out("sbu", first.after)
+    rest = collection.left_out("sbu", first.after)
     assert [row.key for row in (*first.rows, *rest.rows)] == [f"k{number}" for number in range(LINES + 5)] + [
         "f"
     ]
     assert (rest.rows[-1].reason, rest.rows[-1].found, rest.after) == ("cmyk", True, "")
     for wrong in ("x", "rejected.jsonl:x", "../../x:1", "findings.jsonl:-1"):
-        assert library.left_out("sbu", wrong).rows
+        assert collection.left_out("sbu", wrong).rows
 
 
 def test_a_damaged_catalog_is_no_catalog(bare_root: Root, tmp_path: Path) -> None:
     """Then the pages go on without one."""
     root = copied(bare_root, tmp_path).path
     (root / ".g3m" / "g3m.sqlite").write_bytes(b"no database" * 1000)
-    library = _library(root)
-    assert not library.has_catalog() and library.browse(View()).shown
+    collection = _collection(root)
+    assert not collection.has_catalog() and collection.browse(View()).shown

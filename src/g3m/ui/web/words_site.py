@@ -1,0 +1,210 @@
+"""What the pages say around the samples: the frame, datasets, lists, the run at work, help, problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from g3m.core.errors import Bilingual
+
+_FRAME: Mapping[str, Bilingual] = {
+    "skip": ("Skip to the content", "跳到正文"),
+    "pages": ("Pages", "页面"),
+    "nav-home": ("Datasets", "数据集"),
+    "nav-browse": ("Pictures", "图片"),
+    "nav-stats": ("Statistics", "统计"),
+    "nav-alike": ("Duplicates", "重复"),
+    "nav-leaks": ("Leaks", "泄漏"),
+    "nav-downloads": ("Downloads", "下载"),
+    "nav-shards": ("Shards", "分片"),
+    "nav-left-out": ("Left out", "未收录"),
+    "title-home": ("Datasets", "数据集"),
+    "title-browse": ("Pictures", "图片"),
+    "title-search": ("Search the captions", "搜索图片说明"),
+    "title-sample": ("Sample", "样本"),
+    "title-stats": ("Statistics", "统计"),
+    "title-alike": ("Duplicates", "重复图片"),
+    "title-leaks": ("Leaks", "泄漏"),
+    "title-shards": ("Shards", "分片"),
+    "title-left-out": ("Left out", "未收录"),
+    "title-downloads": ("Downloads", "下载"),
+    "title-help": ("Help", "帮助"),
+    "search-placeholder": ("Search the captions", "搜索图片说明"),
+    "foot": (
+        "Made on this machine, from its own files. Nothing leaves it.",
+        "由本机从本地文件生成，不向外发送任何内容。",
+    ),
+    "no-catalog": (
+        "Searching, filters and statistics need the catalog:",
+        "搜索、筛选和统计需要目录：",
+    ),
+    "previous": ("previous", "上一页"),
+    "next": ("next", "下一页"),
+    "pages-of-list": ("Pages of the list", "列表分页"),
+    "first-page": ("first page", "首页"),
+    "copy": ("Copy", "复制"),
+    "back-home": ("All datasets", "全部数据集"),
+    "dataset": ("Dataset", "数据集"),
+    "all-datasets": ("All datasets", "全部数据集"),
+    "unknown": ("unknown", "未知"),
+    "unseen": ("a character that cannot be seen", "不可见的字符"),
+    "samples": ("samples", "个样本"),
+    "samples-count": ("{count} samples", "{count} 个样本"),
+    "samples-head": ("Samples", "样本数"),
+    "size": ("Size", "大小"),
+    "shard": ("Shard", "分片"),
+    "key": ("Key", "键"),
+}
+
+_HOME: Mapping[str, Bilingual] = {
+    "home-title": ("Datasets here: {count}", "本机数据集：{count} 个"),
+    "home-sum": ("{samples} samples, {size}", "{samples} 个样本，{size}"),
+    "home-empty": ("No samples here yet", "这里还没有样本"),
+    "home-empty-words": (
+        "Fetch the evaluation sets first; they are small and take minutes:",
+        "可先获取评测集，体积小，几分钟即可完成：",
+    ),
+    "at-work": ("At work: {holder}", "正在运行：{holder}"),
+    "state-done": ("ready", "可用"),
+    "state-part": ("in part", "部分"),
+    "state-none": ("not here", "未获取"),
+    "licence": ("Licence", "许可证"),
+    "looked": ("pictures looked at", "图片已检查"),
+    "of-expected": ("of {count}", "/ {count}"),
+    "as-stated": ("stated by: {source}", "数据源声明："),
+    "reasons-more": ("and {count} more reasons", "以及另外 {count} 种原因"),
+    "in-part": ("Continue with", "继续获取："),
+    "shards-count": ("Shards: {count}", "分片：{count}"),
+    "shards-of": ("Shards: {count} of {planned}", "分片：{count} / {planned}"),
+    "rewriting": ("Its shards are being written anew at this moment.", "正在重写其分片。"),
+    "dropped-count": ("Dropped: {count}", "已移除：{count}"),
+    "catalogued": ("In the catalog: {count}", "目录中：{count}"),
+    "homepage": ("Source", "来源"),
+    "not-here-yet": ("Known, and not here yet", "已知但尚未获取"),
+    "expects": ("{count} samples", "{count} 个样本"),
+}
+
+_LISTS: Mapping[str, Bilingual] = {
+    "first-number": ("First number", "起始编号"),
+    "shards-none": ("There are no shards.", "没有分片。"),
+    "verify-words": ("Does every byte still agree with the manifest?", "每个字节是否仍与清单一致？"),
+    "reason": ("Reason", "原因"),
+    "detail": ("In words", "说明"),
+    "missing-title": ("Why some are no samples", "未成为样本的原因"),
+    "findings-title": ("Found in what is here", "已收录样本中的发现"),
+    "done-kept": ("kept", "保留"),
+    "done-fixed": ("fixed", "已修正"),
+    "done-rejected": ("rejected", "拒绝"),
+    "left-out-tries": (
+        "A row that was tried again is listed once for each try; the figures above count the last of them.",
+        "重试过的行每次各列一条；上方的数字只计最后一次的结果。",
+    ),
+    "left-out-on": (
+        "None among the rows that were read for this page.",
+        "本页读取的行中没有此类内容。",
+    ),
+    "left-out-unlisted": (
+        "There is no list of them, one by one, beside the shards.",
+        "分片旁没有逐条的列表。",
+    ),
+    "left-out-none": ("Nothing was left out", "没有未收录的内容"),
+    "left-out-end": ("The list ends here.", "列表到此结束。"),
+    "left-out-dropped": ("Dropped with g3m drop: {count} samples", "已用 g3m drop 移除 {count} 个样本"),
+    "left-out-unknown": (
+        "Nothing is noted here; how many samples the source holds is not stated.",
+        "没有相关记录；数据源未说明样本总数。",
+    ),
+    "left-out-none-words": ("Every sample of the source is here.", "数据源的样本全部在此。"),
+}
+
+_LIVE: Mapping[str, Bilingual] = {
+    "no-run": ("No run is known here", "这里没有运行记录"),
+    "no-run-words": (
+        "Start one in a shell; this page follows it, whoever started it:",
+        "在终端启动后，本页会自动跟随其进度：",
+    ),
+    "run-over": ("No run is at work; this is the last one", "当前没有任务运行；以下为上一次的记录"),
+    "live-bytes": ("Downloaded", "已下载"),
+    "live-speed": ("Speed", "速度"),
+    "live-left": ("about {time} left", "约剩 {time}"),
+    "live-tasks": ("Tasks done", "已完成任务"),
+    "of-size": ("of {size}", "/ {size}"),
+    "of-count": ("of {count}", "/ {count}"),
+    "live-rows": ("Rows of lists", "列表行数"),
+    "live-good": ("{share} became samples", "{share} 成为样本"),
+    "live-routes": ("Routes", "路线"),
+    "live-place": ("Place", "位置"),
+    "live-way": ("Way", "方式"),
+    "live-connections": ("Connections", "连接数"),
+    "live-running": ("Tasks at work: {count}", "进行中的任务：{count}"),
+    "live-failed": ("Tasks that failed: {count}", "失败的任务：{count}"),
+    "live-recent": ("Recent events", "近期事件"),
+}
+
+_HELP: Mapping[str, Bilingual] = {
+    "language-title": ("What can be searched for", "搜索语法"),
+    "q-words": ("both words, in any order", "包含两个词，顺序不限"),
+    "q-phrase": ("these words, next to one another", "词组，词必须相邻"),
+    "q-prefix": ("every word that begins so", "以此开头的所有词"),
+    "q-or": ("either word", "任一词"),
+    "q-not": ("without the second word", "不含第二个词"),
+    "q-chinese": ("these characters, next to one another", "这些汉字，必须相邻"),
+    "keyboard-title": ("Keys", "快捷键"),
+    "k-search": ("search", "搜索"),
+    "k-pages": ("next and previous page, or sample", "下一页、上一页（或样本）"),
+    "k-home": ("datasets", "数据集"),
+    "k-browse": ("pictures", "图片"),
+    "k-stats": ("statistics", "统计"),
+    "k-downloads": ("downloads", "下载"),
+    "k-shuffle": ("shuffle, and shuffle again", "随机排列，可重复"),
+    "k-help": ("this page", "本页"),
+    "commands-title": ("Commands", "命令"),
+    "c-index": ("bring the catalog up to date: captions, sizes, hosts", "更新目录：图片说明、尺寸、网站"),
+    "c-pictures": ("look at every picture: duplicates, damage", "检查每张图片：重复、损坏"),
+    "c-search": ("the same search in a terminal", "在终端中搜索"),
+    "c-stats": ("the same figures in a terminal", "在终端中查看统计"),
+    "c-drop": ("take samples out, and remember it", "移除样本并留下记录"),
+    "c-export": ("these pages as files that open by double click", "将这些页面导出为可双击打开的文件"),
+}
+
+_PROBLEMS: Mapping[str, Bilingual] = {
+    "needs-catalog": ("This needs the catalog", "此功能需要目录"),
+    "needs-catalog-words": (
+        "Searching, filters and statistics are answered by a catalog of all captions. It is made in minutes:",
+        "搜索、筛选和统计由全部图片说明的目录提供，几分钟即可建立：",
+    ),
+    "problem-needs-catalog": ("This needs the catalog", "此功能需要目录"),
+    "problem-needs-catalog-words": (
+        "Searching, filters and statistics are answered by a catalog of all captions. It is made in minutes:",
+        "搜索、筛选和统计由全部图片说明的目录提供，几分钟即可建立：",
+    ),
+    "problem-not-here": ("It is not here", "这里没有"),
+    "problem-not-here-words": ("There is no dataset or sample of this name.", "没有该名称的数据集或样本。"),
+    "problem-gone": ("This sample was dropped", "此样本已被移除"),
+    "problem-gone-words": (
+        "It is not shown, not loaded and not handed out any more.",
+        "不再显示、加载或分发。",
+    ),
+    "problem-rewriting": ("Its shards are being written anew", "正在重写分片"),
+    "problem-rewriting-words": (
+        "Samples that were dropped are being taken out. This page comes back by itself:",
+        "正在从分片中移除样本，完成后此页面会自动恢复：",
+    ),
+    "problem-bad-view": ("Not a valid request", "无法按此查询"),
+    "problem-bad-view-words": ("A part of the address means nothing:", "地址中有一部分无效："),
+    "problem-failed": ("This could not be read", "无法读取"),
+    "problem-failed-words": ("The files are not as they should be:", "文件状态不正确："),
+    "problem-no-page": ("There is no such page", "没有此页面"),
+    "problem-no-page-words": ("The address names nothing that is here.", "该地址没有对应的内容。"),
+    "problem-no-method": ("This is for looking only", "此处仅供查看"),
+    "problem-no-method-words": (
+        "The pages answer GET and HEAD, and change nothing.",
+        "页面只响应 GET 和 HEAD，不做任何更改。",
+    ),
+    "problem-broken": ("Something went wrong here", "出现错误"),
+    "problem-broken-words": (
+        "The page could not be made. The other pages go on.",
+        "无法生成此页面，其他页面不受影响。",
+    ),
+}
+
+SITE: Mapping[str, Bilingual] = {**_FRAME, **_HOME, **_LISTS, **_LIVE, **_HELP, **_PROBLEMS}
