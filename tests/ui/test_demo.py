@@ -127,7 +127,7 @@ def test_the_demo_shows_what_it_promises(watched: tuple[Path, subprocess.Complet
         "12 pictures of 14 rows",
         "the catalog has 366 samples",
         "found, as many as the shards hold; the first: ",
-        "open index.html in a browser",
+        "which open without a server",
         "first batch",
         "16 x 3 x 224 x 224",
         "carried the Kaggle key: the one to Kaggle's own host",
@@ -175,7 +175,9 @@ def test_the_demo_in_chinese_keeps_its_files(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     done = demo(tmp_path, "", "--keep", str(kept), "--lang", "zh")
     assert done.returncode == 0
-    assert done.stdout.endswith(f"{kept / 'data'}\n下一步：g3m plan g3m eval\n")
+    assert done.stdout.endswith(
+        f"{kept / 'pages' / 'index.html'}\n{kept / 'data'}\n下一步：g3m plan g3m eval\n"
+    )
     assert len(list((kept / "data").glob("*/*/manifest.json"))) == 7
     assert (kept / "pages" / "index.html").is_file()
     assert list((tmp_path / "cwd").iterdir()) == []

@@ -69,6 +69,7 @@ def run_demo(keep: Path | None, speaker: Speaker) -> None:
         _tell(keep or Path(temporary), speaker)
     click.echo()
     if keep:
+        click.echo(f"{keep / 'pages' / 'index.html'}")
         click.echo(f"{keep / 'data'}")
     click.echo(speaker.say("demo-next"))
 
@@ -193,7 +194,7 @@ def _look(stage: _Stage, session: Session, pages: Path, speaker: Speaker) -> Non
     with opened(session) as (collection, pictures):
         copied = export(collection, pictures, pages, samples=EXPORTED, language=speaker.lang)
     shown = f"{copied.pages} pages with {copied.pictures} pictures"
-    stage.end(f"{shown}, {size_text(copied.size_bytes)}: open index.html in a browser")
+    stage.end(f"{shown}, {size_text(copied.size_bytes)}, which open without a server")
 
 
 def _batch(stage: _Stage, names: tuple[str, ...], root: str, speaker: Speaker) -> None:
