@@ -84,6 +84,7 @@ class DrawnCollection:
     )
     duplicates: tuple[Pair, ...] = ()
     found: Leaks | None = None
+    alike: tuple[int, int] | None = (3, 0)
     total: int | None = 3
     asked: list[View] = field(default_factory=list)
 
@@ -130,6 +131,9 @@ class DrawnCollection:
         if not self.cataloged:
             raise NeedsCatalog
         return self.charts
+
+    def alike_counts(self, dataset: str) -> tuple[int, int] | None:
+        return self.alike
 
     def pairs(self, dataset: str, after: int = 0) -> PairPage:
         return PairPage(pairs=self.duplicates, after=9 if self.duplicates else 0, is_whole=self.card.looked)

@@ -132,6 +132,9 @@ def test_look_alikes_are_told_of_a_sample_and_of_all(collection: Collection) -> 
     pairs = collection.pairs(LOOKALIKES, 0).pairs
     assert pairs and all(LOOKALIKES in (pair.one.dataset, pair.other.dataset) for pair in pairs)
     assert collection.leaks("coco_valid").hit > 0
+    same, near = collection.alike_counts("") or (0, 0)
+    assert 0 < same + near <= sum(card.samples for card in collection.cards())
+    assert collection.alike_counts("nothing") is None
 
 
 def test_what_was_dropped_is_gone_everywhere(bare_root: Root, tmp_path: Path) -> None:

@@ -333,6 +333,20 @@ def test_every_bar_opens_its_grid() -> None:
     assert "5-6: 400 samples" in body
 
 
+def test_duplicates_and_what_was_left_out_are_charts_too() -> None:
+    """Each bar opens the pairs or the list; what nobody looked at has no chart, and nothing alike no link."""
+    for address in ("/stats?dataset=coco_valid", "/stats"):
+        body = client().get(address).text
+        query = "?dataset=coco_valid" if "?" in address else ""
+        assert f'href="/alike{query}"' in body and "the same bytes" in body
+        assert "nearly the same" in body
+        assert 'href="/left-out?dataset=coco_valid"' in body
+        assert ("no picture" in body) is bool(query)
+    unknown = client(DrawnCollection(alike=None)).get("/stats").text
+    assert "the same bytes" not in unknown
+    assert 'href="/left-out?dataset=coco_valid"' in unknown
+
+
 def test_a_count_that_is_a_bound_is_called_one() -> None:
     """More than ten thousand are not said to be ten thousand."""
     collection = DrawnCollection(total=10_000)

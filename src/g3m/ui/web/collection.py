@@ -119,6 +119,15 @@ class Collection:
             self._current.home(dataset)
         return catalog.tallies(dataset)
 
+    def alike_counts(self, dataset: str) -> tuple[int, int] | None:
+        """How many samples have the bytes of an earlier picture, and how many are near one.
+
+        None where it is not known: nothing was looked at, or pictures have changed since they were compared.
+        """
+        catalog = self._current.must()
+        names = [row.name for row in catalog.datasets() if dataset in ("", row.name) and row.looked]
+        return catalog.alike_counts(names) if names and catalog.is_alike_current() else None
+
     def pairs(self, dataset: str, after: int) -> PairPage:
         """Samples that look alike."""
         catalog = self._current.must()

@@ -22,7 +22,7 @@ from g3m.core.charts import bins_within
 from g3m.core.tally import Snapshot
 from g3m.ui.figures import count_text, duration_text, size_text
 from g3m.ui.web import charts, texts
-from g3m.ui.web.facts import Detail
+from g3m.ui.web.facts import Card, Detail
 from g3m.ui.web.links import Links
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -144,6 +144,25 @@ def chart(
         for label, count in found[: BINS_SHOWN.get(name, len(found))]
     ]
     return charts.columns(bars, is_log=is_log) if name in NUMBERS else charts.rows(bars, is_log=is_log)
+
+
+def alike_chart(counts: tuple[int, int] | None, dataset: str, links: Links) -> tuple[charts.Row, ...]:
+    """Samples whose picture an earlier one has, by its bytes and nearly; each bar opens the pairs."""
+    page = links.page("alike", dataset=dataset)
+    counted = zip(("same_picture", "near_picture"), counts or (), strict=False)
+    return charts.rows([charts.Bar(code, count, page if count else None) for code, count in counted])
+
+
+def left_out_chart(cards: Sequence[Card], dataset: str, links: Links) -> tuple[charts.Row, ...]:
+    """What was left out, of one dataset by reason, of all by dataset; each bar opens that dataset's list."""
+    found = [
+        charts.Bar(reason if dataset else card.name, count, links.page("left-out", dataset=card.name))
+        for card in cards
+        if dataset in ("", card.name)
+        for reason, count in (card.missing if dataset else {"": sum(card.missing.values())}).items()
+        if count
+    ]
+    return charts.rows(sorted(found, key=lambda bar: (-bar.count, bar.label)))
 
 
 def _with_empty(name: str, found: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:

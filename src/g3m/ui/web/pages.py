@@ -22,7 +22,7 @@ from g3m.core.catalog import FLAGS, NUMBERS
 from g3m.core.listed import listed
 from g3m.core.query import parse
 from g3m.ui.web import problems
-from g3m.ui.web.drawing import chart, environment, python_lines
+from g3m.ui.web.drawing import alike_chart, chart, environment, left_out_chart, python_lines
 from g3m.ui.web.facts import Live
 from g3m.ui.web.links import PATHS, Links, ServerLinks
 from g3m.ui.web.words import LANGUAGES, Voice
@@ -112,6 +112,9 @@ class Pages:
         drawn = {
             name: chart(name, bins, dataset, links, is_log=is_log) for name, bins in found.items() if bins
         }
+        if drawn:
+            drawn["alike"] = alike_chart(self._collection.alike_counts(dataset), dataset, links)
+            drawn["left-out"] = left_out_chart(self._collection.cards(), dataset, links)
         samples = sum(count for _, count in found.get("format", ()))
         return self._page(request, "stats", dataset=dataset, charts=drawn, is_log=is_log, samples=samples)
 

@@ -20,6 +20,8 @@ PAGES: Mapping[str, Bilingual] = {**SITE, **SAMPLES}
 """Every key is used by a template or by pages.py."""
 
 SPELLED: Mapping[str, Bilingual] = {
+    "same_picture": ("the same bytes", "字节相同"),
+    "near_picture": ("nearly the same", "近似"),
     "not_an_image": ("not an image", "不是图片"),
     "bomb": ("too many pixels", "像素过多"),
     "missing_image": ("no picture", "没有图片"),

@@ -88,6 +88,8 @@ _STATS: Mapping[str, Bilingual] = {
     "chart-format": ("Format", "格式"),
     "chart-host": ("Host", "网站"),
     "chart-flag": ("Finding", "发现"),
+    "chart-alike": ("Duplicates", "重复"),
+    "chart-left-out": ("Left out", "未收录"),
     "chart-word": ("Most frequent words", "最常见的词"),
 }
 
