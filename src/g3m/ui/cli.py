@@ -147,7 +147,7 @@ def demo(keep: Path | None, **flags: Any) -> None:
     """Show the whole way on this machine, offline, in under a minute.
 
     A local origin serves drawn pictures in the real formats, cuts a connection and sends a wrong byte;
-    the data is planned, fetched, verified, packed, listed and read back.
+    the data is planned, fetched, verified, packed, searched, written as pages and read back.
     """
     from g3m.ui.demo import run_demo
 
