@@ -5,48 +5,30 @@ A sample of the states is tried; `G3M_CRASH=all` tries all of them (`make crash`
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.crash import toy
+from tests.crash.jobs import ALL, driven, drop_job, gather_job
 from tests.crash.power import lay_down, states
 from tests.crash.trace import record
-from tests.pictures_host import PicturesHost, pictures_host
+from tests.pictures_host import PicturesHost
 from tests.whole.sources import REPOSITORY
-from tests.whole.test_kill_drop import same_size_without_one
 from tests.whole.test_kill_pack import foreign
 
-import g3m
 from g3m.lab.world import World
-from g3m.runners.run import get_in, make_session
 
-ALL = os.environ.get("G3M_CRASH") == "all"
 LIMIT_S = 3600 if ALL else 280
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), samples=24) as world:
-        yield world
 
 
 @pytest.fixture
 def tables_world(tmp_path: Path) -> Iterator[World]:
     with World(tmp_path / "world", samples=24, sbu_form=8) as world:
         yield world
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[PicturesHost]:
-    with pictures_host() as host:
-        yield host
 
 
 @pytest.mark.parametrize("bug", toy.BUGS)
@@ -73,34 +55,12 @@ def survive(
     tmp_path: Path, variables: dict[str, str], share: float, *, temporary: tuple[str, ...] = (), **job: Any
 ) -> dict[str, Any]:
     """What the driver saw of a job, after the checks that hold for all; `temporary` files may be left."""
-    body = {
-        "root": str(tmp_path / "root"),
-        "begin": "",
-        "shard_samples": 12,
-        "flush_bytes": 32768,
-        "count_file": str(tmp_path / "count"),
-        "log": str(tmp_path / "log"),
-        "share": 1.0 if ALL else share,
-        "seed": 7,
-        "variables": variables,
-        **job,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash.power_driver"],
-        cwd=REPOSITORY,
-        env={**os.environ, **variables, "HOME": str(tmp_path), "G3M_LANG": "en"},
-        input=json.dumps(body),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT_S,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    answer: dict[str, Any] = json.loads(done.stdout)
-    print(f"{body['work']}: {answer['changes']} changes, {len(answer['states'])} states")
+    given = {"share": 1.0 if ALL else share, "seed": 7, "variables": variables, **job}
+    answer, said = driven("power_driver", tmp_path, LIMIT_S, **given)
+    print(f"{given['work']}: {answer['changes']} changes, {len(answer['states'])} states")
     assert len(answer["states"]) >= 10
     for state in answer["states"]:
-        words = f"{state}\n{done.stderr[-2000:]}"
+        words = f"{state}\n{said[-2000:]}"
         assert "broken" not in state, words
         assert state["second"] == 0, words
         assert [name for name, _ in state["differs"] if not name.endswith(temporary)] == [], words
@@ -131,46 +91,11 @@ def test_a_power_cut_during_pack_loses_nothing(tmp_path: Path) -> None:
 def test_a_power_cut_during_gather_loses_nothing(host: PicturesHost, tmp_path: Path) -> None:
     """`g3m gather` of a list, cut off at any moment, ends with the same tree when it is called again."""
     moods = ["good"] * 5 + ["missing", "html", "cut"] + ["good"] * 4
-    source = tmp_path / "list.txt"
-    source.write_text("".join(f"{host.url(f'{mood}/{n}.jpg')}\n" for n, mood in enumerate(moods)))
-    options = {"jobs": 1, "url_timeout_s": 20.0}
-    survive(
-        tmp_path,
-        {},
-        0.01,
-        work="gather",
-        source=str(source),
-        options=options,
-        task_rows=5,
-        retry_failed=False,
-    )
+    survive(tmp_path, {}, 0.01, **gather_job(host, tmp_path, moods, task_rows=5))
 
 
 def test_a_power_cut_during_drop_loses_nothing(world: World, tmp_path: Path) -> None:
     """`g3m drop --rewrite`: at every state readers see right samples or a refusal, and the same line ends it."""
-    begin = tmp_path / "begin"
-    options = {**world.options, "root": str(begin)}
-    get_in(["cc3m_valid"], make_session(options, world.variables), [])
-    g3m.pack("cc3m_valid", to=begin / "small", root=begin, image_size=16, shard_size=7)
-    dropped = same_size_without_one(begin / "small")
-    expected: dict[str, dict[str, Any]] = {}
-    for folder in (begin / "small", begin / "cc3m" / "cc3m_valid"):
-        with g3m.dataset(folder) as data:
-            samples = {one.key: [zlib.crc32(one.image), one.text] for one in data}
-        expected[str(folder.relative_to(begin))] = samples
-    (tmp_path / "expected.json").write_text(json.dumps(expected))
-    (tmp_path / "keys.txt").write_text("\n".join(dropped))
-    answer = survive(
-        tmp_path,
-        world.variables,
-        0.02,
-        temporary=(".tmp",),  # in the folder of a dataset whose shards were written anew already
-        work="drop",
-        source=str(tmp_path / "keys.txt"),
-        expected=str(tmp_path / "expected.json"),
-        dropped=dropped,
-        begin=str(begin),
-        shard_samples=7,
-        options={**world.options, "jobs": 1},
-    )
+    # `.tmp`: in the folder of a dataset whose shards were written anew already.
+    answer = survive(tmp_path, world.variables, 0.02, temporary=(".tmp",), **drop_job(world, tmp_path))
     assert all(state["read"] == 0 for state in answer["states"])

@@ -58,6 +58,12 @@ class ShardRow:
     looked: bool
 
 
+_SAMPLES = (
+    "SELECT sample.id, key, text, width, height, bytes, words, name, format, flags FROM sample"
+    " LEFT JOIN caption ON caption.id = sample.id LEFT JOIN host ON host.id = host"
+)
+
+
 def rows_of(db: sqlite3.Connection, ids: Sequence[int]) -> tuple[Shown, ...]:
     """The samples with these ids, in that order."""
     shards: dict[int, Any] = {}
@@ -72,9 +78,7 @@ def rows_of(db: sqlite3.Connection, ids: Sequence[int]) -> tuple[Shown, ...]:
         part = ids[start : start + _AT_ONCE]
         marks = ", ".join("?" * len(part))
         rows = db.execute(
-            "SELECT sample.id, key, text, width, height, bytes, words, name, format, flags FROM sample"  # noqa: S608
-            " LEFT JOIN caption ON caption.id = sample.id LEFT JOIN host ON host.id = host"
-            f" WHERE sample.id IN ({marks})",
+            f"{_SAMPLES} WHERE sample.id IN ({marks})",
             part,
         )
         for one, key, text, width, height, size_bytes, words, host, kind, flags in rows:
@@ -157,9 +161,7 @@ def bounds_of(shard: int) -> tuple[int, int]:
 def entries_of(db: sqlite3.Connection, shard: int) -> Iterator[tuple[int, Entry]]:
     """The rows of a shard, without digests and hashes."""
     rows = db.execute(
-        "SELECT sample.id, key, text, width, height, bytes, words, name, format, flags FROM sample"
-        " LEFT JOIN caption ON caption.id = sample.id LEFT JOIN host ON host.id = host"
-        " WHERE sample.id BETWEEN ? AND ? ORDER BY sample.id",
+        f"{_SAMPLES} WHERE sample.id BETWEEN ? AND ? ORDER BY sample.id",
         bounds_of(shard),
     )
     for one, key, text, width, height, size_bytes, words, host, kind, flags in rows:
