@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bucket_host import BUCKET, Relay, Request, keys, relay_to, s3_server
+from tests.bucket_host import BUCKET, Relay, Request, keys
 from tests.pictures_host import PicturesHost, picture, pictures_host
 from tests.runners.lists import rows_of, write_list
 
@@ -17,29 +16,15 @@ from g3m.adapters.objects import Objects, open_objects
 from g3m.core.dropped import parse
 from g3m.core.errors import SettingsError, UnknownDataset
 from g3m.core.gathering import Columns, gathering_for
-from g3m.core.retry import Policy
 from g3m.runners.drop import DropReport, Wish, drop_in
 from g3m.runners.gather import gather_in, plan_in
 from g3m.runners.run import make_session
-from g3m.steps import shelf
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A moto server."""
-    with s3_server(tmp_path_factory.mktemp("moto")) as url:
-        yield url
-
-
-@pytest.fixture
-def relay(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """A relay before it; no variable of the machine plays a part, and nobody waits long."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads asks the bucket, and nothing that was kept."""
     monkeypatch.setenv("G3M_CACHE_LIMIT", "0")
-    monkeypatch.setattr(shelf, "PATIENCE", Policy(first_wait_s=0.01, longest_wait_s=0.05))
-    with relay_to(server) as relay:
-        yield relay
 
 
 @pytest.fixture

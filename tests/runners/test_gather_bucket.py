@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.bucket_host import BUCKET, Relay, Request, keys, relay_to, s3_server
+from tests.bucket_host import BUCKET, Relay, Request, keys
 from tests.pictures_host import Asked, PicturesHost, picture, pictures_host
 from tests.runners.lists import rows_of, run, write_list
 
@@ -21,30 +20,11 @@ import g3m
 from g3m.adapters.objects import Objects, open_objects
 from g3m.core.errors import PartialError, Refused, Throttled
 from g3m.core.gathering import Columns, gathering_for
-from g3m.core.retry import Policy
 from g3m.runners.base import Summary
 from g3m.runners.gather import gather_in, plan_in
 from g3m.runners.run import make_session
-from g3m.steps import shelf
 
 SAME = (".tar", "index.bin", "sizes.json", "SHA256SUMS", "rejected.jsonl", "wids-meta.json", "_info.json")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A moto server."""
-    with s3_server(tmp_path_factory.mktemp("moto")) as url:
-        yield url
-
-
-@pytest.fixture
-def relay(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """A relay before it; no variable of the machine plays a part, and nobody waits long."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(shelf, "PATIENCE", Policy(first_wait_s=0.01, longest_wait_s=0.05))
-    with relay_to(server) as relay:
-        yield relay
 
 
 @pytest.fixture
