@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
 from tests.whole.test_real_servers import free_port, stop, wait_for_port
 
 BUCKET = "bucket"
@@ -149,6 +151,12 @@ def relay_to(target: str) -> Iterator[Relay]:
 
 
 KEPT = ("etag", "last-modified", "content-type", "content-range", "x-amz-version-id")
+
+
+def without_variables(patched: pytest.MonkeyPatch) -> None:
+    """No variable of the machine about proxies or buckets plays a part."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
+        patched.delenv(name)
 
 
 @contextlib.contextmanager

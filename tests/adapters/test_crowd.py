@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 from tests.adapters.crowding import Fetcher, drained, knowing
 from tests.pictures_host import Asked, PicturesHost, away, picture, pictures_host
+from tests.wire import Wire, read_head
 
 from g3m.adapters.crowd import Wanted
+from g3m.adapters.hosts import Hosts
 from g3m.core.outcomes import REASONS
 from g3m.core.proxies import find_ways
 from g3m.core.secrets import Secret, Token
@@ -268,6 +270,22 @@ def test_every_reason_of_a_fetch_has_its_test() -> None:
     assert set(missing) <= AFTER_THE_BODY
 
 
+@pytest.mark.parametrize("status", ["2" * 5000, "2000", "99", "\u00b2\u00b2\u00b2", "-12"])
+def test_a_status_that_is_none(status: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A number that no answer has is a row that failed, and says nothing on the terminal."""
+    answer = f"HTTP/1.1 {status} OK\r\nContent-Length: 5\r\n\r\nhello".encode("latin-1")
+
+    def handle(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(answer)
+
+    with Wire(handle) as wire, Hosts(allow_private=True, ask_robots=False) as hosts:
+        [got] = Fetcher(hosts)([f"{wire.url}/1.jpg"], total_s=10, retries=0, alarm=False)
+    assert got.reason in ("empty", "unreachable")
+    assert got.body == b""
+    assert capfd.readouterr().err == ""
+
+
 # Proxies. The host of pictures is one for its own names.
 
 
@@ -317,6 +335,21 @@ def test_names_are_checked_here_too_before_a_proxy_is_asked(host: PicturesHost) 
         )
     assert inside.reason == "private_address"
     assert (outside.reason, host.proxied) == ("", 1)
+
+
+def test_a_name_that_only_a_proxy_knows_stays_with_the_proxies(host: PicturesHost) -> None:
+    """Many rows that break never send the others over the direct way, where their names do not exist."""
+
+    def look_up(name: str, *_: Any, **__: Any) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    paths = [*(f"refuse/{n}.jpg" for n in range(40)), *(f"good/{n}.jpg" for n in range(40))]
+    with knowing(host, look_up=look_up) as hosts:
+        fetcher = Fetcher(hosts, ways=_ways(f"http://127.0.0.1:{host.port}"))
+        rows = [host.url(path, name=f"{n}.test") for n, path in enumerate(paths)]
+        found = fetcher(rows, requests=4, alarm=False)
+    assert {got.reason for got in found[:40]} == {"unreachable"}
+    assert [got.body for got in found[40:]] == [picture(n) for n in range(40)]
 
 
 # Nothing stays behind.

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from g3m.adapters import disk
+from g3m.adapters import disk, fsio
 from g3m.adapters.disk import Lease, Store, link_or_copy, publish, read_document, remove, write_document
 from g3m.core.errors import Locked, NoSpace, NotWritable, StorageError
 
@@ -121,7 +121,7 @@ def test_prepare_makes_the_folders_and_no_tar(tmp_path: Path) -> None:
 
 def test_prepare_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed disk is NotWritable."""
-    monkeypatch.setattr(Path, "mkdir", _raiser(errno.EACCES))
+    monkeypatch.setattr(disk.os, "mkdir", _raiser(errno.EACCES))
     with pytest.raises(NotWritable):
         Store(tmp_path / "data").prepare()
 
@@ -154,7 +154,7 @@ def test_link_or_copy_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     link_or_copy(tmp_path / "own", tmp_path / "x")
     assert (tmp_path / "x").read_text() == "bytes"
     assert (tmp_path / "own").stat().st_ino != (tmp_path / "x").stat().st_ino
-    monkeypatch.setattr(disk.shutil, "copyfile", _raiser(errno.ENOSPC))
+    monkeypatch.setattr(fsio, "write", _raiser(errno.ENOSPC))
     with pytest.raises(NoSpace):
         link_or_copy(tmp_path / "own", tmp_path / "y")
 

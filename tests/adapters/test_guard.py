@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -252,7 +253,7 @@ def test_a_picture_too_large_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         assert guard.call("echo", b"x", {}).data == b"x"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_between_two_pictures(number: signal.Signals) -> None:
     """The picture that comes next is not blamed: a new worker is asked."""
     with planted(2) as guard, ThreadPoolExecutor(2) as threads:
@@ -385,6 +386,30 @@ def test_an_installation_that_does_not_work_is_an_error(command: list[str], word
         for _ in range(2):
             with pytest.raises(G3MError, match=words):
                 guard.judge(VALID["JPEG"])
+
+
+@pytest.mark.parametrize("kills", [0, 2, 3])
+def test_a_worker_that_is_killed_at_once_is_started_again(
+    kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it has said a word; if that goes on, it is told as what it is, and no place is lost."""
+    real, killed = subprocess.Popen, []
+
+    def started(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = real(*words, **options)
+        if len(killed) < kills:
+            process.kill()
+            killed.append(process.pid)
+        return process
+
+    monkeypatch.setattr(guard_module.subprocess, "Popen", started)
+    with Guard(1) as guard:
+        if kills == guard_module.START_TRIES:
+            with pytest.raises(G3MError, match="SIGKILL") as caught:
+                guard.judge(VALID["JPEG"])
+            assert "memory" in caught.value.hint[0]
+        assert guard.judge(VALID["JPEG"]).classes == ()
+    assert len(killed) == kills
 
 
 def test_workers_start_when_they_are_needed() -> None:

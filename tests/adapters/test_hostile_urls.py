@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 from tests.adapters.crowding import Fetcher
+from tests.hostile.urls import EVIL, FRONT, LINES
 from tests.pictures_host import PicturesHost, away, picture, pictures_host
 
 from g3m.adapters.crowd import Got
@@ -23,29 +24,7 @@ from g3m.adapters.hosts import Hosts
 from g3m.adapters.names import GOOD_FOR_S, Names
 from g3m.core.addresses import refusal
 
-FRONT = "127.9.9.9"
 TRAPPED = ("127.0.0.1", "127.0.0.2", "::1")
-EVIL: dict[str, tuple[str, ...]] = {
-    "loopback.test": ("127.0.0.1",),
-    "second.test": ("127.0.0.2",),
-    "six.test": ("::1",),
-    "mapped.test": ("::ffff:127.0.0.1",),
-    "compatible.test": ("::127.0.0.1",),
-    "nat64.test": ("64:ff9b::7f00:1",),
-    "sixtofour.test": ("2002:7f00:1::1",),
-    "zero.test": ("0.0.0.0",),
-    "both.test": (FRONT, "127.0.0.1"),
-    "behind.test": (*(FRONT for _ in range(20)), "127.0.0.1"),
-    "metadata.test": ("169.254.169.254",),
-    "ec2.test": ("fd00:ec2::254",),
-    "alibaba.test": ("100.100.100.200",),
-    "azure.test": ("168.63.129.16",),
-    "oracle.test": ("192.0.0.192",),
-    "link.test": ("fe80::1%lo",),
-    "localhost": ("127.0.0.1",),
-    "a.localhost": ("127.0.0.1",),
-}
-"""Names and what an enemy's name server says of them."""
 
 
 class Trap:
@@ -118,32 +97,9 @@ def one(fetch: Fetcher, url: str) -> Got:
 
 
 REFUSED = {"bad_url", "private_address"}
-# PORT is the trap's.
-URLS = [
-    "http://127.0.0.1:PORT/a.jpg", "http://127.0.0.2:PORT/a.jpg", "http://127.1:PORT/a.jpg", "http://127.0.1:PORT/", "http://2130706433:PORT/",
-    "http://0x7f000001:PORT/", "http://0x7f.0x0.0x0.0x1:PORT/", "http://0x7f.1:PORT/", "http://0177.0.0.1:PORT/", "http://017700000001:PORT/",
-    "http://0:PORT/", "http://0.0.0.0:PORT/", "http://000.000.000.000:PORT/", "http://127.0.0.1.:PORT/", "http://127.000.000.001:PORT/",
-    "http://4294967296:PORT/", "http://１２７.０.０.１:PORT/", "http://①②⑦.⓪.⓪.①:PORT/", "http://127。0。0。1:PORT/", "http://127.0.0.%31:PORT/",
-    "http://[::1]:PORT/", "http://[0:0:0:0:0:0:0:1]:PORT/", "http://[::]:PORT/", "http://[::ffff:127.0.0.1]:PORT/", "http://[::ffff:7f00:1]:PORT/",
-    "http://[::127.0.0.1]:PORT/", "http://[64:ff9b::127.0.0.1]:PORT/", "http://[2002:7f00:1::1]:PORT/", "http://[::1%25lo]:PORT/", "http://[::1%lo]:PORT/",
-    "http://[::1]example.test:PORT/", "http://[fe80::1%25lo]:PORT/", "http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/latest/",
-    "http://100.100.100.200/latest/", "http://168.63.129.16/metadata", "http://192.0.0.192/opc/", "http://[::ffff:a9fe:a9fe]/", "http://2852039166/",
-    "http://localhost:PORT/", "http://LOCALHOST.:PORT/", "http://a.localhost:PORT/", "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ:PORT/", "http://ｌｏｃａｌｈｏｓｔ:PORT/",
-    "http://loc\u00adalhost:PORT/", "http://local\u200bhost:PORT/", "http://me@127.0.0.1:PORT/", "http://good.test@127.0.0.1:PORT/", "http://me:pw@good.test:PORT/",
-    "http://good.test:80@127.0.0.1:PORT/", "http://127.0.0.1:PORT\\@good.test/", "http://127.0.0.1:PORT#@good.test/", "http://127.0.0.1:PORT?@good.test/",
-    "http://good.test &@127.0.0.1:PORT# @good.test/", "http:127.0.0.1:PORT/", "http:/127.0.0.1:PORT/", "http:///127.0.0.1:PORT/", "http:\\\\127.0.0.1:PORT\\a",
-    "//127.0.0.1:PORT/", "127.0.0.1:PORT/a.jpg", "file:///etc/passwd", "FILE:///etc/passwd", "file://127.0.0.1/etc/passwd", "gopher://127.0.0.1:PORT/_GET%20/",
-    "dict://127.0.0.1:PORT/d:x", "ftp://127.0.0.1:PORT/a.jpg", "sftp://127.0.0.1:PORT/", "ldap://127.0.0.1:PORT/", "telnet://127.0.0.1:PORT/", "tftp://127.0.0.1:PORT/x",
-    "smb://127.0.0.1:PORT/x", "ws://127.0.0.1:PORT/", "unix:///var/run/docker.sock", "data:image/gif;base64,R0lGODlhAQABAAAAACw=", "javascript:fetch('http://127.0.0.1:PORT')",
-    "jar:http://127.0.0.1:PORT!/a", "view-source:http://127.0.0.1:PORT/", "http://good.test/\r\nHost: 127.0.0.1:PORT", "http://good.test\r\n@127.0.0.1:PORT/",
-    "http://127.0.0.1\t:PORT/", "ht\ntp://127.0.0.1:PORT/", "http://good.test:22/", "http://good.test:25/", "http://good.test:6379/", "http://good.test:11211/",
-    "http://good.test:0/", "http://good.test:65536/", "http://good.test:-1/", "http://good.test:PORT:80/", "http://{127.0.0.1}:PORT/", "http://127.0.0.{1,2}:PORT/",
-    "http://127.0.0.[1-2]:PORT/", "http://127.0.0.1%00.good.test:PORT/", "http://127.0.0.1\x00.good.test:PORT/", "http://127.0.0.1%2f@good.test:PORT/", "https://127.0.0.1:PORT/",
-]  # fmt: skip
-NAMES = [f"http://{name}:PORT/a.jpg" for name in EVIL]
 
 
-@pytest.mark.parametrize("text", [*URLS, *NAMES], ids=ascii)
+@pytest.mark.parametrize("text", LINES, ids=ascii)
 def test_no_url_reaches_the_trap(trap: Trap, text: str) -> None:
     """No spelling of a URL, and no answer of a name server, leads to this machine, and the reason says so."""
     with fetching() as fetch:
@@ -154,7 +110,7 @@ def test_no_url_reaches_the_trap(trap: Trap, text: str) -> None:
     assert "pw" not in got.detail
 
 
-@pytest.mark.parametrize("text", [*URLS, *NAMES], ids=ascii)
+@pytest.mark.parametrize("text", LINES, ids=ascii)
 def test_no_redirect_reaches_the_trap(trap: Trap, front: PicturesHost, text: str) -> None:
     """The same, where a public host redirects to it: the hop is judged like a row of the list."""
     target = text.replace("PORT", str(trap.port))

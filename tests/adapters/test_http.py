@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-import select
 import socket
 import ssl
-import struct
 import subprocess
 import threading
 import time
@@ -19,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.wire import Proxy, Wire, read_head
 
 from g3m.adapters import http as http_module
 from g3m.adapters.curl import HttpOptions
@@ -33,6 +32,7 @@ from g3m.core.errors import (
     Unreachable,
 )
 from g3m.core.proxies import find_ways
+from g3m.core.resume import Wanted, decide
 from g3m.core.secrets import Secret, Token
 from g3m.lab.mischief import (
     Cut,
@@ -118,69 +118,11 @@ def url(origin: Origin) -> str:
     return f"{origin.url}/blob.bin"
 
 
-class Wire:
-    """A server of a few lines: every connection is given to a function in a thread, and closed after it."""
-
-    def __init__(self, handle: Callable[[socket.socket], None]) -> None:
-        self._handle = handle
-        self._closing = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.02)
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.connections = 0
-
-    def __enter__(self) -> Wire:
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        self._acceptor.join(5)
-        self._listener.close()
-        for connection in self._sockets:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            connection.settimeout(5)
-            self.connections += 1
-            self._sockets.append(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            self._handle(connection)
-
-
-def _head(connection: socket.socket) -> bytes:
-    """Read a request up to its empty line."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
-        if not piece:
-            break
-        data += piece
-    return data
-
-
 def _says(*answers: bytes) -> Callable[[socket.socket], None]:
     """Give these bytes as the answer, whatever is asked, and close."""
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         for answer in answers:
             connection.sendall(answer)
 
@@ -295,7 +237,7 @@ def test_bytes_that_came_before_a_cut_are_delivered() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + bytes(20_000)
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         connection.sendall(answer)
         time.sleep(0.01)
 
@@ -342,11 +284,19 @@ def test_what_is_no_http_is_a_named_error(answer: bytes, get: Any) -> None:
             assert error.message
 
 
+@pytest.mark.parametrize("status", [b"2" * 5000, b"2000", b"0200"])
+def test_a_status_that_is_none(status: bytes) -> None:
+    """A number that no answer has is no success, however it begins."""
+    answer = b"HTTP/1.1 " + status + b" OK\r\nContent-Length: 5\r\n\r\nhello"
+    with Wire(_says(answer)) as wire, pytest.raises(SourceError), _http().open(wire.url) as response:
+        decide(Wanted(label="x"), response.answer)
+
+
 def test_headers_without_end_are_left() -> None:
     """A server that sends headers for ever does not get our memory."""
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         for number in range(20_000):
             connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 500))
@@ -392,7 +342,7 @@ def test_a_trickle_is_no_stall() -> None:
     """A slow link is not a dead one: every byte counts as life."""
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
         for _ in range(4):
             time.sleep(0.15)
@@ -421,7 +371,7 @@ def test_a_response_left_early_closes_its_connection() -> None:
     ended = threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         try:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
             while True:
@@ -451,7 +401,7 @@ def test_several_threads_share_a_client(url: str) -> None:
 
 def _kept_open(connection: socket.socket) -> None:
     """Answer request after request on one connection."""
-    while _head(connection):
+    while read_head(connection):
         connection.sendall(OK)
 
 
@@ -497,7 +447,7 @@ def test_what_is_cancelled_is_told_no_more() -> None:
     ended = threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        if b"/endless" not in _head(connection):
+        if b"/endless" not in read_head(connection):
             connection.sendall(OK)
             return
         try:
@@ -533,7 +483,7 @@ def test_a_pool_that_is_left_closes_everything() -> None:
     ended = threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
         with contextlib.suppress(OSError):
             connection.recv(1)
@@ -557,7 +507,7 @@ def test_room_is_counted_over_all_pools() -> None:
     release = threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         release.wait(5)
         connection.sendall(OK)
 
@@ -581,7 +531,7 @@ def test_a_redirect_moves_the_count_to_the_next_host(origin: Origin, url: str) -
     release = threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         release.wait(5)
         connection.sendall(OK)
 
@@ -645,7 +595,7 @@ def test_an_idle_pool_waits(transfers: int) -> None:
     release = threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        _head(connection)
+        read_head(connection)
         release.wait(5)
 
     with Wire(handle) as wire, _http().pool() as pool:
@@ -684,7 +634,7 @@ def test_pools_in_threads(url: str) -> None:
 
 def _hops(count: int) -> Callable[[socket.socket], None]:
     def handle(connection: socket.socket) -> None:
-        number = int(_head(connection).split()[1].lstrip(b"/") or b"0")
+        number = int(read_head(connection).split()[1].lstrip(b"/") or b"0")
         if number >= count:
             connection.sendall(OK)
         else:
@@ -722,7 +672,7 @@ def test_locations_of_every_form(status: int, location: str) -> None:
     asked: list[bytes] = []
 
     def handle(connection: socket.socket) -> None:
-        head = _head(connection)
+        head = read_head(connection)
         asked.append(head)
         if head.split()[1] == b"/b/file?x=1":
             connection.sendall(OK)
@@ -742,7 +692,7 @@ def test_a_relative_location_is_of_the_hop_that_said_it(get: Any) -> None:
     """From one host to another, and there to a neighbour of the page: the neighbour is the other host's."""
 
     def second(connection: socket.socket) -> None:
-        if _head(connection).split()[1] == b"/there/next":
+        if read_head(connection).split()[1] == b"/there/next":
             connection.sendall(OK)
         else:
             connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: next\r\nContent-Length: 0\r\n\r\n")
@@ -848,68 +798,6 @@ def test_netrc_is_not_read(origin: Origin, url: str, tmp_path: Path, monkeypatch
 
 
 # Proxies.
-
-
-def _pump(one: socket.socket, other: socket.socket) -> None:
-    """Carry bytes both ways until a side ends."""
-    while True:
-        for ready in select.select([one, other], [], [], 5)[0] or [None]:
-            data = ready.recv(65536) if ready is not None else b""
-            if not data:
-                return
-            (other if ready is one else one).sendall(data)
-
-
-@dataclass
-class Proxy:
-    """An HTTP proxy and a SOCKS5 server in one: `names` is its DNS, `asked` what it was asked to reach."""
-
-    names: dict[str, int]
-    asked: list[str] = field(default_factory=list)
-    heads: list[bytes] = field(default_factory=list)
-
-    def _reach(self, host: str) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.names[host]), timeout=5)
-
-    def http(self, connection: socket.socket) -> None:
-        head = _head(connection)
-        self.heads.append(head)
-        line, _, rest = head.partition(b"\r\n")
-        method, target, _ = line.decode().split()
-        self.asked.append(f"{method} {target}")
-        if method == "CONNECT":
-            host = target.partition(":")[0]
-            if host not in self.names:
-                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-                return
-            with self._reach(host) as upstream:
-                connection.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
-                _pump(connection, upstream)
-            return
-        parts = urlsplit(target)
-        with self._reach(parts.hostname or "") as upstream:
-            path = parts.path + (f"?{parts.query}" if parts.query else "")
-            lines = [line for line in rest.split(b"\r\n") if not line.lower().startswith(b"proxy-")]
-            upstream.sendall(f"{method} {path} HTTP/1.1\r\n".encode() + b"\r\n".join(lines))
-            _pump(connection, upstream)
-
-    def socks(self, connection: socket.socket) -> None:
-        _, count = connection.recv(2)
-        connection.recv(count)
-        connection.sendall(b"\x05\x00")
-        _, _, _, kind = connection.recv(4)
-        if kind == 3:
-            host = connection.recv(connection.recv(1)[0]).decode()
-        else:
-            host = socket.inet_ntoa(connection.recv(4))
-        (port,) = struct.unpack("!H", connection.recv(2))
-        self.asked.append(f"{'name' if kind == 3 else 'address'} {host}:{port}")
-        if host not in self.names:
-            connection.sendall(b"\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00")
-            return
-        with self._reach(host) as upstream:
-            connection.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
-            _pump(connection, upstream)
 
 
 def _port(url: str) -> int:
@@ -1032,7 +920,8 @@ def test_the_proxy_is_chosen_anew_for_every_hop(origin: Origin, get: Any) -> Non
         other = origin.url if number == 0 else f"http://{NAME}"
         origin.mischief("*", RedirectTo(other))
         with Wire(proxy.http) as wire:
-            assert get(_http(variables={"http_proxy": wire.url}), first)[2] == f"{other}/blob.bin"
+            client = _http(variables={"http_proxy": wire.url}, allow_private=True)
+            assert get(client, first)[2] == f"{other}/blob.bin"
     assert proxy.asked == [f"GET http://{NAME}/blob.bin"] * 2
 
 
@@ -1077,7 +966,7 @@ class Tls:
 
     def serve(self, connection: socket.socket, name: str = "host") -> None:
         with self.context(name).wrap_socket(connection, server_side=True) as secure:
-            head = _head(secure)
+            head = read_head(secure)
             if not head:
                 return  # the client did not like our certificate
             self.heads.append(head)

@@ -185,7 +185,10 @@ def _ask(*items: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("target", ["http://evil.test", "https://hub.evil", "//evil.test", "ftp://x", ""])
+@pytest.mark.parametrize(
+    "target",
+    ["http://evil.test", "https://hub.evil", "//evil.test", "ftp://x", "", "http://[::1", "http://x:99999"],
+)
 def test_pages_are_followed_on_our_endpoint(target: str) -> None:
     """A Link to another host moves neither us nor our token: only its query is taken."""
     link = f'<{target}/api/elsewhere?recursive=true&cursor=c2>; rel="next"'
@@ -210,6 +213,17 @@ def test_pages_without_end_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Changed, match="more than 20 pages"):
         list_repository(hub, "http://hub", "", _listing(), _nothing)
     assert len(hub.asked) == 20
+
+
+def test_pages_without_measure_are_left(
+    origin: Origin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pages together have a limit, however small each of them is."""
+    origin.hub("o/n", COMMIT, folder, page_size=1)
+    monkeypatch.setattr(hubs, "LISTING_LIMIT_BYTES", 500)
+    with pytest.raises(Changed, match=r"more than \d+ bytes"):
+        list_repository(_http(), origin.url, "", _listing(), _nothing)
+    assert len(origin.requests) < 7
 
 
 @pytest.mark.parametrize(
@@ -241,6 +255,9 @@ def test_what_is_no_listing(body: bytes) -> None:
         {"size": 1.5},
         {"size": "9"},
         {"size": None},
+        {"size": True},
+        {"size": 2**63},
+        {"size": 10**400},
         {"oid": "zz" * 20},
         {"oid": OID[:-1]},
         {"oid": OID.upper()},

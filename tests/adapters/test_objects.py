@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import threading
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.bucket_host import BUCKET, Relay, keys, relay_to, s3_server
+from tests.bucket_host import BUCKET, Relay, keys, relay_to, s3_server, without_variables
 
 from g3m.adapters import objects as module
 from g3m.adapters.objects import ObjectInfo, Objects, open_objects
@@ -41,8 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def relay(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """A relay before it; no variable of the machine plays a part."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    without_variables(monkeypatch)
     with relay_to(server) as relay:
         yield relay
 

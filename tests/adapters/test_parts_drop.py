@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from g3m.adapters import parts
+from g3m.adapters import fsio, parts
 from g3m.adapters.hashing import Resumable
-from g3m.adapters.holes import punch
 from g3m.adapters.parts import Part, claimed, claimed_bytes
 from g3m.core.digest import Digest, Engine
 from g3m.core.errors import Locked
@@ -67,7 +66,7 @@ def finished(part: Part) -> bool:
 def test_dropped_bytes_leave_the_disk_and_count_all_the_same(part: Part) -> None:
     """The front stays, the claims stay, the first bytes stay readable; what lies between is zeros."""
     blocks = os.stat(part.path).st_blocks
-    part.drop(END, KEPT, punch)
+    part.drop(END, KEPT)
     assert list(part.claimed()) == [(0, 3 * PIECE)]
     assert (part.dropped, part.front) == (END, 3 * PIECE)
     assert os.stat(part.path).st_blocks < blocks
@@ -78,13 +77,13 @@ def test_dropped_bytes_leave_the_disk_and_count_all_the_same(part: Part) -> None
 
 def test_a_restored_part_goes_on_behind_what_was_dropped(part: Part, tmp_path: Path) -> None:
     """Claims, front and digest are those that the journal tells; nothing dropped is read or fetched again."""
-    part.drop(10_000, KEPT, punch)
-    part.drop(END, KEPT, punch)
+    part.drop(10_000, KEPT)
+    part.drop(END, KEPT)
     again = part_in(left(part, tmp_path / "killed"))
     try:
         assert list(again.restore()) == [(0, 3 * PIECE)]
         assert (again.dropped, again.front) == (END, 3 * PIECE)
-        again.drop(END + 5_000, KEPT, punch)
+        again.drop(END + 5_000, KEPT)
         assert again.read(KEPT, END + 5_000) == bytes(END + 5_000 - KEPT)
         assert finished(again)
     finally:
@@ -93,7 +92,7 @@ def test_a_restored_part_goes_on_behind_what_was_dropped(part: Part, tmp_path: P
 
 def test_it_is_restored_again_and_again(part: Part, tmp_path: Path) -> None:
     """The journal that a restored part writes tells of the drop, too."""
-    part.drop(END, KEPT, punch)
+    part.drop(END, KEPT)
     folder = left(part, tmp_path / "killed")
     for _ in range(3):
         again = part_in(folder)
@@ -107,16 +106,19 @@ def test_it_is_restored_again_and_again(part: Part, tmp_path: Path) -> None:
         again.close()
 
 
-def test_a_kill_between_the_record_and_the_hole_loses_nothing(part: Part, tmp_path: Path) -> None:
+def test_a_kill_between_the_record_and_the_hole_loses_nothing(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The journal says dropped, the bytes are there still: nobody needs them, and the rest is right."""
-    seen = []
+    seen, punch = [], fsio.punch
 
     def killed(file: int, start: int, end: int) -> bool:
         seen.append((start, end))
         left(part, tmp_path / "killed")
         return punch(file, start, end)
 
-    part.drop(END, KEPT, killed)
+    monkeypatch.setattr(fsio, "punch", killed)
+    part.drop(END, KEPT)
     assert seen == [(KEPT, END)]
     again = part_in(tmp_path / "killed")
     try:
@@ -137,14 +139,15 @@ def test_the_record_is_on_the_disk_before_the_hole(part: Part, monkeypatch: pyte
         order.append("synced" if os.readlink(f"/proc/self/fd/{file}").endswith(".journal") else "other")
 
     monkeypatch.setattr(os, "fdatasync", noted)
-    part.drop(END, KEPT, lambda *_: bool(order.append("punched")) or True)
+    monkeypatch.setattr(fsio, "punch", lambda *_: order.append("punched"))
+    part.drop(END, KEPT)
     assert order == ["synced", "punched"]
 
 
 def test_what_came_behind_the_front_is_proved_after_a_restart(part: Part, tmp_path: Path) -> None:
     """A piece that lies beyond the front and was damaged meanwhile is lost, and fetched again."""
     put(part, (170_000, 180_000))
-    part.drop(END, KEPT, punch)
+    part.drop(END, KEPT)
     folder = left(part, tmp_path / "killed")
     with open(folder / "a.part", "rb+") as file:
         file.seek(175_000)
@@ -176,7 +179,7 @@ def respelled(folder: Path, spoil: str) -> None:
 @pytest.mark.parametrize("spoil", ["no engine", "damaged", "missing"])
 def test_without_the_state_of_the_digest_it_begins_anew(spoil: str, part: Part, tmp_path: Path) -> None:
     """Nobody could say then whether the file is right: nothing is claimed, and the file is empty."""
-    part.drop(END, KEPT, punch)
+    part.drop(END, KEPT)
     folder = left(part, tmp_path / "killed")
     respelled(folder, spoil)
     again = part_in(folder, None if spoil == "no engine" else Resumable)
@@ -190,7 +193,7 @@ def test_without_the_state_of_the_digest_it_begins_anew(spoil: str, part: Part, 
 
 def test_nothing_dropped_is_shared(part: Part) -> None:
     """Others are offered what can be read, whole; but all of it counts as come."""
-    part.drop(END, KEPT, punch)
+    part.drop(END, KEPT)
     assert claimed(part.path) == [(END, 3 * PIECE)]
     assert all(part.read(start, end) == BLOB[start:end] for start, end in claimed(part.path))
     assert claimed_bytes(part.path) == 3 * PIECE
@@ -198,18 +201,21 @@ def test_nothing_dropped_is_shared(part: Part) -> None:
 
 def test_restarting_forgets_the_drop(part: Part, tmp_path: Path) -> None:
     """After `restart` the first byte is wanted again, in this run and in the next."""
-    part.drop(END, KEPT, punch)
+    part.drop(END, KEPT)
     part.restart()
     assert (part.dropped, part.front, list(part.claimed())) == (0, 0, [])
     assert finished(part)
 
 
-def test_another_run_at_the_same_file_is_noticed_before_anything_is_dropped(part: Part) -> None:
+def test_another_run_at_the_same_file_is_noticed_before_anything_is_dropped(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bytes that another run relies on are not freed under it."""
     with open(part.path.with_suffix(".journal"), "ab") as file:
         file.write(seal({"run": "other"}))
+    monkeypatch.setattr(fsio, "punch", lambda *_: pytest.fail("punched"))
     with pytest.raises(Locked):
-        part.drop(END, KEPT, lambda *_: pytest.fail("punched"))
+        part.drop(END, KEPT)
 
 
 def test_tending_flushes_what_waits(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.wire import Wire
 
 from g3m.adapters import probe as probe_module
 from g3m.adapters.curl import HttpOptions
@@ -72,48 +73,6 @@ def origin(tmp_path: Path) -> Iterator[Origin]:
 @pytest.fixture
 def url(origin: Origin) -> str:
     return f"{origin.url}/blob.bin"
-
-
-class Wire:
-    """A server of a few lines: each connection goes to a function in a thread of its own."""
-
-    def __init__(self, handle: Callable[[socket.socket], None]) -> None:
-        self._handle = handle
-        self._open: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.02)
-        self._closing = threading.Event()
-        self.port: int = self._listener.getsockname()[1]
-
-    def __enter__(self) -> Wire:
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        self._acceptor.join(5)
-        self._listener.close()
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            with contextlib.suppress(TimeoutError):
-                connection, _ = self._listener.accept()
-                connection.settimeout(5)
-                self._open.append(connection)
-                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            self._handle(connection)
 
 
 def _reset(connection: socket.socket) -> None:

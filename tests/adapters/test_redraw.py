@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import subprocess
@@ -59,6 +60,31 @@ def opened(data: bytes | None) -> Image.Image:
     assert image.format == "JPEG"
     image.load()
     return image
+
+
+_DRAW = """
+import hashlib, sys
+from g3m.adapters.redraw import redraw
+from g3m.core.treatment import Resize
+data = sys.stdin.buffer.read()
+print([hashlib.sha256(redraw(data, resize=Resize(size=side))).hexdigest() for side in (223, 224, 256, 337)])
+"""
+
+
+def test_a_picture_with_odd_sides_is_the_same_bytes_whatever_lies_in_memory() -> None:
+    """Nothing that stands behind the picture in memory comes into a shard."""
+    data = file_of(scene(640, 855), subsampling=2, quality=90)
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", _DRAW],
+            input=data,
+            env={**os.environ, "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": filled},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for filled in ("1", "90", "200")
+    }
+    assert len(made) == 1
 
 
 def oriented(image: Image.Image, tag: int, kind: str = "JPEG", **options: object) -> bytes:

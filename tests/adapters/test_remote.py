@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bucket_host import without_variables
 from tests.whole import test_real_servers as real_servers
 from tests.whole.test_real_servers import Nginx, free_port, stop, wait_for_port
 
@@ -56,8 +57,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def origin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
     """A host of the lab that serves the folder below /d; no variable of the machine plays a part."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    without_variables(monkeypatch)
     monkeypatch.delenv("G3M_CACHE", raising=False)
     monkeypatch.delenv("G3M_CACHE_LIMIT", raising=False)
     with Origin() as origin:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import string
@@ -16,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.hostile.archives import END, entry, header, pax
+from tests.hostile.archives import tar_of as packed
 from tests.realdata import REAL
 
 from g3m.adapters.tar import list_tar
@@ -27,7 +28,6 @@ ODD_TARS = REAL / "odd_tars" / "testdata"
 REAL_TARS = {path.name: path for path in sorted(ODD_TARS.glob("*.tar"))}
 """Tars of other programs, on machines that have the collection; elsewhere one made here stands in."""
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
-END = bytes(1024)
 
 parts = st.text(string.ascii_letters + string.digits + "-_ é漢😀", min_size=1, max_size=40)
 names = st.lists(parts, min_size=1, max_size=8).map("/".join)
@@ -48,44 +48,6 @@ def listing(spot: Path) -> Callable[[bytes], list[Member | Refusal]]:
         return list(list_tar(spot))
 
     return of
-
-
-def packed(content: list[tuple[str, bytes]], tar_format: int) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as archive:
-        for name, data in content:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def header(name: bytes = b"a.jpg", size: bytes | int = 0, kind: bytes = b"0", **fields: bytes) -> bytes:
-    """A header with any field set as wanted and a checksum that holds."""
-    block = bytearray(ustar_header("x", 0))
-    block[0:100] = name.ljust(100, b"\0")
-    block[124:136] = b"%011o\0" % size if isinstance(size, int) else size
-    block[156:157] = kind
-    for place, value in fields.items():
-        start = {"magic": 257, "prefix": 345, "more": 482}[place]
-        block[start : start + len(value)] = value
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
-
-
-def entry(name: bytes, data: bytes, kind: bytes = b"0") -> bytes:
-    return header(name, len(data), kind) + data + padding(len(data))
-
-
-def pax(*records: tuple[str, str], kind: bytes = b"x") -> bytes:
-    data = b""
-    for key, value in records:
-        body = f" {key}={value}\n".encode()
-        length = len(body) + len(str(len(body)))
-        length = len(body) + len(str(length))
-        data += b"%d%s" % (length, body)
-    return entry(b"pax", data, kind)
 
 
 @given(content=files, tar_format=st.sampled_from(FORMATS))
@@ -381,6 +343,27 @@ def test_unusual_tars_that_mean_one_thing_are_read(
     found = listing(content)
     assert all(isinstance(member, Member) for member in found)
     assert [member.name for member in found] == expected
+
+
+@pytest.mark.parametrize("record_bytes", [512, 10_240, 2**16, 2**18, 2**20])
+def test_records_of_any_usual_size_are_filled_with_zeros(
+    listing: Callable[[bytes], list[Member | Refusal]], record_bytes: int
+) -> None:
+    """An archive is as long as whole records of the program that wrote it: each zero to there is no damage."""
+    for count in (0, 1, 5):
+        used = len(X) * count + len(END)
+        assert len(listing(X * count + END + bytes(-used % record_bytes))) == count
+
+
+@pytest.mark.parametrize("more_bytes", [20_480, 100_000, 10_240 * 31, 5 * 2**20])
+def test_more_zeros_than_a_record_are_an_error(
+    listing: Callable[[bytes], list[Member | Refusal]], more_bytes: int
+) -> None:
+    """A file that had its whole size from the start and was not filled ends in zeros, and is no tar."""
+    with pytest.raises(BadArchive, match=r"bytes of zeros where its end should be, at offset 1024"):
+        listing(X + END + bytes(more_bytes))
+    with pytest.raises(BadArchive, match="at offset 0"):
+        listing(bytes(more_bytes))
 
 
 def sparse_tar(path: Path, sizes: list[int]) -> None:

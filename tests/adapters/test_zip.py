@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import stat
@@ -20,6 +19,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hostile.archives import END_RECORD as END
+from tests.hostile.archives import moved, patched, streamed, with_end
+from tests.hostile.archives import zip_bytes as packed
 
 from g3m.adapters import zip as adapter
 from g3m.adapters.members import MemberReader
@@ -33,18 +35,6 @@ methods = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 files = st.lists(
     st.tuples(names, st.binary(max_size=1200), methods), max_size=8, unique_by=lambda file: file[0]
 )
-
-END = struct.Struct("<4s4H2LH")
-CENTRAL_AT = {
-    "flags": 8,
-    "method": 10,
-    "crc32": 16,
-    "stored": 20,
-    "size": 24,
-    "system": 5,
-    "mode": 40,
-    "offset": 42,
-}
 
 
 @pytest.fixture(scope="module")
@@ -61,45 +51,6 @@ def listing(spot: Path) -> Callable[[bytes], list[Member | Refusal]]:
         return list(list_zip(spot))
 
     return of
-
-
-def packed(*content: tuple[str, bytes], method: int = zipfile.ZIP_STORED, comment: bytes = b"") -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        archive.comment = comment
-        for name, data in content:
-            archive.writestr(zipfile.ZipInfo(name), data, method)
-    return buffer.getvalue()
-
-
-def patched(whole: bytes, number: int = 0, **fields: int) -> bytes:
-    """Change fields of one entry of the central directory."""
-    content = bytearray(whole)
-    at = END.unpack_from(whole, whole.rfind(b"PK\5\6"))[6]
-    for _ in range(number):
-        name, extra, comment = struct.unpack_from("<3H", content, at + 28)
-        at += 46 + name + extra + comment
-    for field, value in fields.items():
-        form = "<H" if field in ("flags", "method", "mode", "system") else "<L"
-        struct.pack_into(form, content, at + CENTRAL_AT[field], value)
-    return bytes(content)
-
-
-def with_end(whole: bytes, **fields: int) -> bytes:
-    """Change fields of the end record, which has no comment."""
-    order = (
-        "disk",
-        "first_disk",
-        "here",
-        "count",
-        "directory_bytes",
-        "directory_offset",
-        "comment",
-    )
-    signature, *values = END.unpack(whole[-END.size :])
-    return whole[: -END.size] + END.pack(
-        signature, *(fields.get(name, value) for name, value in zip(order, values, strict=True))
-    )
 
 
 @given(content=files)
@@ -139,23 +90,7 @@ def test_an_empty_zip_is_a_zip(listing: Callable[[bytes], list[Member | Refusal]
 
 def test_streamed_zips_are_read(spot: Path) -> None:
     """A zip written to a pipe, with the sizes behind the data, is listed and read."""
-
-    class Pipe(io.RawIOBase):
-        def __init__(self) -> None:
-            self.content = bytearray()
-
-        def writable(self) -> bool:
-            return True
-
-        def write(self, data: bytes) -> int:  # type: ignore[override]
-            self.content += data
-            return len(data)
-
-    pipe = Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
-        archive.writestr("a.jpg", b"a" * 5000)
-        archive.writestr("b.jpg", b"b" * 10, zipfile.ZIP_STORED)
-    spot.write_bytes(pipe.content)
+    spot.write_bytes(streamed(("a.jpg", b"a" * 5000), ("b.jpg", b"b" * 10), stored=["b.jpg"]))
     with MemberReader(spot) as reader:
         found = [reader.read(member) for member in list_zip(spot) if isinstance(member, Member)]
     assert found == [b"a" * 5000, b"b" * 10]
@@ -240,14 +175,6 @@ BAD = [
         "cannot be read",
     ),
 ]
-
-
-def moved(whole: bytes, by: int) -> bytes:
-    """Other bytes in front, with every offset corrected, as self-extracting archives have it."""
-    for number, offset in enumerate([m.header_offset for m in zipfile.ZipFile(io.BytesIO(whole)).infolist()]):
-        whole = patched(whole, number, offset=offset + by)
-    place = END.unpack(whole[-END.size :])[6]
-    return b"#" * by + with_end(whole, directory_offset=place + by)
 
 
 @pytest.mark.parametrize(("content", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zlib
@@ -84,3 +85,14 @@ def drop_job(world: World, tmp_path: Path) -> Mapping[str, Any]:
         "shard_samples": 7,
         "options": {**world.options, "jobs": 1},
     }
+
+
+def bring_job(world: World, tmp_path: Path) -> Mapping[str, Any]:
+    """`g3m import` of the archives of a dataset, which lie in a folder under other names."""
+    kept, by_hand = tmp_path / "kept", tmp_path / "by-hand"
+    options = {**world.options, "jobs": 1, "keep_assets": True}
+    get_in(["coco_valid"], make_session({**options, "root": str(kept)}, world.variables), [])
+    by_hand.mkdir()
+    for number, path in enumerate(sorted((kept / ".g3m" / "parts").glob("*.whole"))):
+        shutil.copy(path, by_hand / str(number))
+    return {"work": "bring", "source": str(by_hand), "datasets": ["coco_valid"], "options": options}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.jobs import ALL, driven, drop_job, gather_job
+from tests.crash.jobs import ALL, bring_job, driven, drop_job, gather_job
 from tests.pictures_host import PicturesHost
 from tests.whole.test_kill_pack import foreign
 
@@ -117,3 +117,8 @@ def test_drop_survives_a_fault_at_any_call(world: World, tmp_path: Path) -> None
     """The same for `g3m drop --rewrite`; and at every state readers see right samples or a refusal."""
     # `.tmp`: in the folder of a dataset whose shards were written anew already.
     survive(tmp_path, 8, world.variables, temporary=(".tmp",), **drop_job(world, tmp_path))
+
+
+def test_import_survives_a_fault_at_any_call(world: World, tmp_path: Path) -> None:
+    """The same for `g3m import` of archives that were fetched by hand."""
+    survive(tmp_path, 6, world.variables, temporary=(".whole",), **bring_job(world, tmp_path))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.crash import toy
-from tests.crash.jobs import ALL, driven, drop_job, gather_job
+from tests.crash.jobs import ALL, bring_job, driven, drop_job, gather_job
 from tests.crash.power import lay_down, states
 from tests.crash.trace import record
 from tests.pictures_host import PicturesHost
@@ -99,3 +99,14 @@ def test_a_power_cut_during_drop_loses_nothing(world: World, tmp_path: Path) -> 
     # `.tmp`: in the folder of a dataset whose shards were written anew already.
     answer = survive(tmp_path, world.variables, 0.02, temporary=(".tmp",), **drop_job(world, tmp_path))
     assert all(state["read"] == 0 for state in answer["states"])
+
+
+def test_a_power_cut_during_import_loses_nothing(world: World, tmp_path: Path) -> None:
+    """`g3m import`: what has its name is whole, and the same line takes the rest in."""
+    survive(tmp_path, world.variables, 0.04, temporary=(".whole",), **bring_job(world, tmp_path))
+
+
+def test_a_power_cut_during_index_loses_nothing(tmp_path: Path) -> None:
+    """`g3m index` of foreign tars: there is no index, or a right one, and nothing else in the folder in the end."""
+    begin = foreign(tmp_path / "source")
+    survive(tmp_path, {}, 0.2, work="index", begin=str(begin), options={})

@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import http.client
 import re
+import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from g3m.lab.messages import Delivery
 from g3m.lab.mischief import (
     KINDS,
     Changed,
@@ -305,6 +308,35 @@ def test_what_lies_behind_the_end_never_happens(
     assert fetch(address).error is None
     assert fetch(address, method="HEAD").error is None
     assert [request.mischief for request in origin.requests] == [None, None]
+
+
+def _delivered(delivery: Delivery) -> Any:
+    """A mischief of a test's own: the honest answer, delivered like this."""
+    return SimpleNamespace(spoil=lambda exchange: exchange.delivered(delivery))
+
+
+def test_no_length_at_all(origin: Origin, address: str, blob: Path, fetch: Fetch) -> None:
+    """The body ends with the connection, at its end or before: nothing in the answer says which."""
+    for after_bytes in (None, 1000):
+        origin.mischief(BLOB, _delivered(Delivery(unsaid=True, hang_up_after_bytes=after_bytes)))
+        answer = fetch(address)
+        assert (answer.status, answer.error) == (200, None)
+        assert {"content-length", "transfer-encoding"}.isdisjoint(answer.headers)
+        assert answer.body == blob.read_bytes()[:after_bytes]
+
+
+def test_an_answer_behind_the_answer(origin: Origin, address: str, blob: Path) -> None:
+    """What nobody asked for lies on the connection where the next answer is expected."""
+    behind = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    origin.mischief(BLOB, _delivered(Delivery(behind=behind)))
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=30) as connection:
+        connection.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        with connection.makefile("rb") as file:
+            while file.readline().strip():
+                pass
+            assert file.read(blob.stat().st_size) == blob.read_bytes()
+            assert file.read(len(behind)) == behind
 
 
 def test_spoiled_connections_do_not_spoil_the_next(origin: Origin, address: str) -> None:

@@ -20,6 +20,7 @@ from g3m.core.index import Head
 from g3m.load.folder import GAP_LIMIT_BYTES, Folder, open_folder, tail
 
 RECORD_BYTES = 8 + 12 * 2
+CHECK_BYTES = 4
 """A record of an index with the fields jpg and txt."""
 
 
@@ -248,7 +249,7 @@ def test_a_record_that_lies(tmp_path: Path, opened: list[Folder]) -> None:
     """A damaged record is an error of its own sample, and no end of the dataset: the others can be read."""
     path = folder_of(tmp_path / "f", {"0.tar": numbered("f", 3)})
     data = bytearray((path / "index.bin").read_bytes())
-    start = len(data) - 3 * RECORD_BYTES - len("k0k1k2")
+    start = len(data) - CHECK_BYTES - 3 * RECORD_BYTES - len("k0k1k2")
     spoils = (
         (0, struct.pack("<I", 7)),  # a shard that is not there
         (4, struct.pack("<I", 2**31)),  # a key that ends behind all keys
@@ -324,7 +325,7 @@ def test_damage_names_the_folder_wherever_it_is_met(tmp_path: Path, opened: list
     place = folder_of(tmp_path / "d", {"a.tar": numbered("a", 3)})
     index = place / "index.bin"
     data = bytearray(index.read_bytes())
-    head = len(data) - sum(len(f"k{number}") for number in range(3)) - 3 * RECORD_BYTES
+    head = len(data) - CHECK_BYTES - sum(len(f"k{number}") for number in range(3)) - 3 * RECORD_BYTES
     struct.pack_into("<I", data, head + RECORD_BYTES, 9)
     index.write_bytes(data)
     folder = open_folder(str(place))

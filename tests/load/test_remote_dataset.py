@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bucket_host import without_variables
 from tests.steps.offline import Made, make, zip_of
 from tests.whole.sources import my_recipe, tiny_jpeg
 from tests.whole.test_real_servers import Nginx, free_port, stop, wait_for_port
@@ -29,8 +30,7 @@ PADDING = random.Random(3).randbytes(20_000)
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Forty samples of some twenty kilobytes in six shards; nothing of the machine's variables plays a part."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    without_variables(monkeypatch)
     monkeypatch.setenv("G3M_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("G3M_CACHE_LIMIT", raising=False)
     monkeypatch.setattr("g3m.core.samples.SHARD_SAMPLES", 7)

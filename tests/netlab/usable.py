@@ -33,8 +33,16 @@ PROGRAMS = {
 }
 """Each program and the Debian package that has it."""
 
-OTHERS = {"chromium": "chromium", "strace": "strace"}
-"""What tests/web and tests/crash need."""
+OTHERS = {
+    "chromium": "chromium",
+    "strace": "strace",
+    "mount": "mount",
+    "losetup": "mount",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "mkfs.ext4": "e2fsprogs",
+}
+"""What tests/web, tests/crash and tests/machine need."""
 
 
 def missing_packages() -> list[str]:

@@ -362,9 +362,9 @@ def test_temporary_files_of_a_killed_run_beside_the_data_are_swept_too(
     session = opened()
     session.store.prepare()
     left = [
-        session.store.plan("coco_valid.77.tmp"),
-        session.store.root / "coco" / "coco_valid" / ".sizes.json.77.abcd1234.tmp",
-        session.store.receipt("coco_valid", "x").with_name(".00000.tar.json.77.abcd1234.tmp"),
+        session.store.plan("coco_valid.4194305.tmp"),
+        session.store.root / "coco" / "coco_valid" / ".sizes.json.4194305.abcd1234.tmp",
+        session.store.receipt("coco_valid", "x").with_name(".00000.tar.json.4194305.abcd1234.tmp"),
     ]
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from g3m.adapters import fsio
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
 from g3m.core.errors import Interrupted, Locked, NoSpace, StorageError
@@ -261,20 +262,13 @@ def test_a_full_disk_is_the_disks_error(
 ) -> None:
     """Copying onto a full disk ends with its name and leaves nothing behind."""
 
-    class Full:
-        def write(self, _: bytes) -> int:
-            raise OSError(28, "No space left on device")
-
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(
         bring_module.os, "link", lambda *_: (_ for _ in ()).throw(OSError(18, "cross-device"))
     )
-    monkeypatch.setattr(bring_module, "_writing", lambda staged: Full())
+    monkeypatch.setattr(fsio, "write", full)
     (folder / "a.zip").write_bytes(BYTES["a.zip"])
     with pytest.raises(NoSpace):
         run(folder, session, dataset(asset("a.zip")))

@@ -7,20 +7,25 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from zlib import crc32
 
 import pytest
 from PIL import Image
 from tests.steps.offline import Made, make, tar_bytes, zip_of
 from tests.whole.sources import my_recipe, tiny_jpeg
 
+import g3m
 from g3m.adapters.members import MemberReader
 from g3m.core.digest import Hasher
 from g3m.core.errors import Interrupted, UnknownDataset
 from g3m.core.events import Event, Progressed
 from g3m.core.members import Member
+from g3m.runners.run import make_session
 from g3m.steps.check import broken, check, forget, manifests
 from g3m.steps.examine import Depth, judging
 from g3m.steps.ledger import FILE, Finding, Ledger
+from g3m.steps.publish import counted
 
 
 @pytest.fixture
@@ -146,7 +151,10 @@ def with_manifest_of(made: Made, shard: str, content: bytes) -> Made:
         else one
         for one in made.manifest.shards
     )
-    return Made(made.root, replace(made.manifest, shards=shards), made.session)
+    changed = replace(made.manifest, shards=shards)
+    for name, text in counted(changed).items():
+        (made.folder / name).write_text(text)
+    return Made(made.root, changed, made.session)
 
 
 GOOD = {
@@ -194,7 +202,8 @@ def pictures(tmp_path: Path, files: dict[str, bytes]) -> Made:
 
 
 def drawn(mode: str = "RGB", **options: object) -> bytes:
-    image, picture = Image.effect_noise((40, 30), 90).convert(mode), io.BytesIO()
+    noise = Random(7).randbytes(3 * 40 * 30)  # the same always: of one in thirty, the last block needs no end
+    image, picture = Image.frombytes("RGB", (40, 30), noise).convert(mode), io.BytesIO()
     image.save(picture, "JPEG", **options)
     return picture.getvalue()
 
@@ -319,11 +328,16 @@ def test_an_index_that_points_elsewhere_is_found(made: Made) -> None:
     start = 8 + 4 + struct.unpack_from("<I", data, 8)[0]
     data[start + 8] ^= 1  # the offset of the first picture
     (made.folder / "index.bin").write_bytes(data)
-    assert found(made) == []
-    for depth in DEPTHS[1:]:
+    ledger, _ = checked(made, DEPTHS[0])
+    assert {f.detail for f in ledger.differences} == {"is not as it was written"}
+    struct.pack_into("<I", data, len(data) - 4, crc32(data[:-4]))
+    (made.folder / "index.bin").write_bytes(data)
+    for depth in DEPTHS:
         ledger, _ = checked(made, depth)
-        assert [(f.shard, f.problem) for f in ledger.differences] == [("index.bin", "structure")]
-        assert "00000.tar from sample k0 on" in ledger.differences[0].detail
+        assert {(f.shard, f.problem) for f in ledger.differences} == {("index.bin", "structure")}
+        words = {f.detail for f in ledger.differences}
+        assert "no file can lie where it has those of sample k0" in words
+        assert depth == "digests" or "does not agree with 00000.tar from sample k0 on" in words
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -447,3 +461,60 @@ def test_findings_as_documents() -> None:
         "detail": "x",
         "key": "",
     }
+
+
+def test_pictures_of_two_eyes_are_no_difference(tmp_path: Path) -> None:
+    """A packed sample whose picture is `left.jpg` is a sample; what has a mask alone is none."""
+    source = tmp_path / "source"
+    source.mkdir()
+    files = {f"k{n}.{name}": tiny_jpeg((n, name)) for n in range(3) for name in ("left.jpg", "right.jpg")}
+    (source / "a.tar").write_bytes(tar_bytes(files))
+    summary = g3m.pack(source, tmp_path / "out")
+    body = next(iter(summary.manifests.values()))
+    packed = Made(tmp_path / "out", body, make_session({"root": str(tmp_path / "out")}))
+    for depth in DEPTHS:
+        ledger, _ = checked(packed, depth)
+        assert (ledger.differences, ledger.looked) == ([], {} if depth == "digests" else {"out": 3})
+
+
+@pytest.mark.parametrize("field", range(1, 7))
+def test_every_place_of_the_index_is_compared(made: Made, field: int) -> None:
+    """Of the picture, the json and the caption, the offset and the size."""
+    data = bytearray((made.folder / "index.bin").read_bytes())
+    start = 8 + 4 + struct.unpack_from("<I", data, 8)[0]
+    number = 8 + 12 * ((field - 1) // 2) + 8 * ((field - 1) % 2)
+    data[start + number] ^= 2
+    (made.folder / "index.bin").write_bytes(data)
+    assert set(found(made, "structure")) == {("index.bin", "structure")}
+
+
+def test_another_key_in_the_index_is_found(made: Made) -> None:
+    """A loader would name a sample by it, and `g3m drop` would drop another one."""
+    data = bytearray((made.folder / "index.bin").read_bytes())
+    data[-1] ^= 1
+    (made.folder / "index.bin").write_bytes(data)
+    assert found(made, "structure") == [("index.bin", "structure")]
+
+
+def test_a_sample_in_two_places_is_found(made: Made) -> None:
+    """A reader that goes through the shard would make two samples of it."""
+    torn = [*list(GOOD.items())[:2], ("k2.jpg", GOOD["k2.jpg"]), ("k1.txt", b"words")]
+    changed = with_manifest_of(made, "00001.tar", tar_bytes(torn))
+    ledger, _ = checked(changed, "structure")
+    words = [finding.detail for finding in ledger.differences if finding.shard == "00001.tar"]
+    assert words == ["members of sample k1 stand in two places"]
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "sizes.json", "_info.json", "wids-meta.json"])
+def test_a_small_file_that_says_something_else(made: Made, name: str) -> None:
+    """What other programs read in place of the manifest must say the same."""
+    rewrite(made.folder / name, lambda data: data.replace(b"00001", b"00009"))
+    assert found(made) == [(name, "structure")]
+
+
+@pytest.mark.parametrize("name", ["txt", "jpg", "json"])
+def test_an_index_of_other_files_is_found(made: Made, name: str) -> None:
+    """Where its head calls a kind of file something else, a loader would give samples without it."""
+    other = name.replace("t", "u").replace("j", "k")
+    rewrite(made.folder / "index.bin", lambda data: data.replace(f'"{name}"'.encode(), f'"{other}"'.encode()))
+    assert found(made) == [("index.bin", "structure")]

@@ -32,7 +32,7 @@ from g3m.steps.export import FORMATS, SNIPPETS
 
 Row = tuple[str, str, str]
 TRAIN, VALID = ("cc3m", "coco"), ("cc3m_valid",)
-LARGEST_BYTES = 4 * 10_240
+LARGEST_BYTES = 2**16
 """All foreign tars are as long, so that an index tells them apart by nothing but their content."""
 
 BY_WEBDATASET = """

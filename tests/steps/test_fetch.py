@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from tests.hostile.liars import Both
 from tests.steps.conftest import CALM, SPEED
 
 from g3m.adapters import http, parts
@@ -60,6 +61,7 @@ from g3m.lab import mischief as lab
 from g3m.lab import origin as lab_origin
 from g3m.lab.exchange import Exchange
 from g3m.lab.messages import INVERTED, Reply
+from g3m.steps import suspects
 from g3m.steps.fetch import fetch
 from g3m.steps.find import part_path, present, whole_path
 
@@ -200,18 +202,6 @@ def test_misfortunes_in_any_company(bench: Any, seed: int) -> None:
         bench.mirror.be_honest()
         assert bench.fetch(asset, bench.session(pieces=pieces)).error is None
         assert bench.whole(asset, session) == bench.blob
-
-
-@dataclass(frozen=True, slots=True)
-class Both:
-    """Two kinds in one answer: the second spoils what the first has made."""
-
-    first: Any
-    second: Any
-
-    def spoil(self, exchange: Exchange) -> Reply | None:
-        once = self.first.spoil(exchange)
-        return None if once is None else self.second.spoil(replace(exchange, honest=once)) or once
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +393,34 @@ def test_a_liar_of_two_is_found(bench: Any, wrong: tuple[int, ...], rank: int, p
         count = int(text.rpartition("had delivered ")[2].partition(" ")[0])
         assert first in wrong
         assert 1 <= count <= len(wrong)
+
+
+def test_who_was_suspected_comes_back_when_the_liar_has_gone(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The honest place is suspected first, then the other says no more: it was not proved against either."""
+
+    class Changing:
+        now: Any = Lies((5,))
+
+        def spoil(self, exchange: Any) -> Any:
+            return self.now.spoil(exchange)
+
+    shares: list[dict[str, int]] = []
+    liar, honest, mischief = bench.origin, bench.mirror, Changing()
+    liar.mischief(bench.path, mischief, times=None)
+
+    def choose(found: dict[str, int], _: object) -> str:
+        shares.append(found)
+        mischief.now = lab.Status(404)
+        return next(name for name in found if host_of(name) == host_of((liar if shares[1:] else honest).url))
+
+    monkeypatch.setattr(suspects, "_choose", choose)
+    session, asset = bench.session(pieces=True), bench.asset(liar, honest)
+    outcome = bench.fetch(asset, session)
+    assert [len(found) for found in shares] == [2, 2]
+    assert outcome.error is None
+    assert bench.whole(asset, session) == bench.blob
 
 
 @pytest.mark.parametrize("liar", [0, 1, 2])

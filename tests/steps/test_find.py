@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
-from g3m.core.errors import SettingsError
+from g3m.core.digest import Digest
+from g3m.core.errors import BadArchive, SettingsError
 from g3m.core.events import Noted
-from g3m.core.plan import fetch_task
+from g3m.core.plan import asset_id, fetch_task
+from g3m.core.receipt import AssetReceipt
 from g3m.core.recipe import Asset
 from g3m.lab.world import World
 from g3m.runners.run import get_in, make_session
 from g3m.steps import find as find_step
-from g3m.steps.find import find, located, part_path, present, whole_path
+from g3m.steps.find import find, located, part_path, present, whole_path, write_receipt
+from g3m.steps.resolve import resolve
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,37 @@ def test_a_path_meant_for_one_dataset(world: World, tmp_path: Path, own: Path) -
     assert summary.manifests["sbu"].assets[0].proof == "first use"
     assert world.origin.requests == []
     assert _state(own) == before
+
+
+def test_an_archive_that_nothing_proved_and_that_is_damaged_is_fetched_anew(
+    world: World, tmp_path: Path
+) -> None:
+    """It may have been cut on its way without a sign: the error says so, and the next run is right."""
+    plan = resolve(["sbu"], make_session({**world.options, "root": str(tmp_path / "data")}, world.variables))
+    session = make_session({**world.options, "root": str(tmp_path / "data")}, world.variables)
+    asset = plan.datasets[0].asset("sbucaptions.zip")
+    session.store.prepare()
+    cut = world.sources.sbu.read_bytes()[:-1000]
+    whole_path(session, asset).write_bytes(cut)
+    digest = Digest("sha256", hashlib.sha256(cut).hexdigest())
+    receipt = AssetReceipt(
+        id=asset_id(asset), name=asset.name, size_bytes=len(cut), digests=(digest,), proof="first use"
+    )
+    write_receipt(session, receipt)
+    with pytest.raises(BadArchive) as caught:
+        _get(world, tmp_path / "data", ["sbu"])
+    assert "fetch it anew" in caught.value.hint[0]
+    summary, _ = _get(world, tmp_path / "data", ["sbu"])
+    assert summary.manifests["sbu"].samples > 0
+
+
+def test_a_damaged_file_of_the_users_own_stays(world: World, tmp_path: Path, own: Path) -> None:
+    """What g3m did not fetch it does not take away."""
+    mine = own / "mine.zip"
+    mine.write_bytes(world.sources.sbu.read_bytes()[:-1000])
+    with pytest.raises(BadArchive):
+        _get(world, tmp_path / "data", ["sbu"], f"sbu={mine}")
+    assert mine.stat().st_size == world.sources.sbu.stat().st_size - 1000
 
 
 def test_a_path_meant_for_another_dataset_is_not_looked_at(world: World, tmp_path: Path, own: Path) -> None:

@@ -342,7 +342,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
     scanned, opened = counted(monkeypatch), os.open
 
     def refusing(path: Any, *arguments: Any, **options: Any) -> int:
-        if Path(path).parent == folder:
+        if Path(path).parent == folder and arguments[0] & os.O_CREAT:
             raise OSError(30, "Read-only file system", str(path))
         return opened(path, *arguments, **options)
 

@@ -26,7 +26,7 @@ from g3m.core.plan import asset_id
 from g3m.lab.mischief import Page, Status
 from g3m.lab.world import CC3M_COMMIT, CC3M_REPOSITORY, World
 from g3m.runners.run import make_session
-from g3m.steps.resolve import resolve
+from g3m.steps.resolve import resolve, unprotected
 
 TREE = "/api/datasets/*"
 LISTING = "cc3m_valid.listing.json"
@@ -107,7 +107,21 @@ def test_a_broken_kept_listing_is_ignored(world: World, session: Session, text: 
     assert resolve(["cc3m_valid"], session) == plan
 
 
-@pytest.mark.parametrize("row", [["a.tar", 1], ["a.tar", 1, "sha256:zz"], ["a.tar", 1, 7], 5])
+_SHA = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["a.tar", 1],
+        ["a.tar", 1, "sha256:zz"],
+        ["a.tar", 1, 7],
+        5,
+        ["../a.tar", 1, _SHA],
+        ["a.tar", -1, _SHA],
+        ["a.tar", "1", _SHA],
+    ],
+)
 def test_a_kept_listing_with_a_broken_row_is_ignored(world: World, session: Session, row: Any) -> None:
     """One unreadable line is enough to ask again."""
     plan = resolve(["cc3m_valid"], session)
@@ -281,3 +295,34 @@ def test_a_source_that_is_not_there_is_refused(world: World, tmp_path: Path) -> 
     """Before anything is fetched or written, with the name that was meant."""
     with pytest.raises(SettingsError, match="did you mean 'urls'"):
         resolve(["sbu"], _session(world, tmp_path, form="url"))
+
+
+LAN = "http://mirror.lan:8080"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("cc3m_valid", {"hub_endpoint": LAN}, True),
+        ("cc3m_valid", {"hub_endpoint": "http://127.0.0.1:8080"}, False),
+        ("cc3m_valid", {}, False),
+        ("cc3m_valid", {"mirrors": [{"prefix": "https://huggingface.co/", "places": [f"{LAN}/"]}]}, True),
+        ("sbu", {"kaggle_endpoint": LAN}, True),
+        ("sbu", {"mirrors": [{"prefix": "https://www.kaggle.com/", "places": [f"{LAN}/"]}]}, True),
+        (
+            "coco_valid",
+            {"mirrors": [{"prefix": "http://images.cocodataset.org/", "places": [f"{LAN}/"]}]},
+            False,
+        ),
+    ],
+)
+def test_plain_http_for_what_nothing_pins_is_told(
+    tmp_path: Path, name: str, options: dict[str, Any], told: bool
+) -> None:
+    """A mirror or endpoint of the user's with plain http works, and is warned of where no digest protects."""
+    session = make_session({"root": str(tmp_path), **options}, {})
+    notes = unprotected(session.recipes.expand([name]), session.settings)
+    assert bool(notes) is told
+    for note in notes:
+        assert all(LAN in words and name in words for words in note)
+        assert note[0].isascii() and not note[1].isascii()

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from tests.bucket_host import BUCKET, Relay, Request, keys, make_bucket, relay_to, s3_server
+from tests.bucket_host import (
+    BUCKET,
+    Relay,
+    Request,
+    keys,
+    make_bucket,
+    relay_to,
+    s3_server,
+    without_variables,
+)
 
 from g3m.adapters.objects import Objects, open_objects
 from g3m.adapters.ports import Shelf
@@ -34,8 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def relay(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """A relay before it; no variable of the machine plays a part."""
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    without_variables(monkeypatch)
     with relay_to(server) as relay:
         yield relay
 

@@ -122,6 +122,30 @@ def gather(job: dict[str, Any], root: Path) -> None:
     gather_in(plan, replace(session, now=lambda: moment), [], retry_failed=job["retry_failed"])
 
 
+def bring(job: dict[str, Any], root: Path) -> None:
+    """Take in archives that were fetched by hand; raises if one is not there then."""
+    from g3m.runners.run import make_session
+    from g3m.steps.bring import Brought
+    from g3m.steps.bring import bring as bring_in
+    from g3m.steps.resolve import resolve
+
+    session = make_session({**job["options"], "root": str(root)}, job["variables"])
+    session.store.prepare()
+    result = Brought()
+    for _ in bring_in(Path(job["source"]), resolve(job["datasets"], session).datasets, session, result):
+        pass
+    taken = {path.read_bytes() for path in (root / ".g3m" / "parts").glob("*.whole")}
+    if result.missing or taken != {path.read_bytes() for path in Path(job["source"]).iterdir()}:
+        raise RuntimeError(f"{result.passed}")
+
+
+def index(job: dict[str, Any], root: Path) -> None:
+    """Write the index of foreign tars beside them."""
+    from g3m.runners.index import index as index_in
+
+    index_in(root)
+
+
 def holding(root: Path, words: list[str]) -> list[str]:
     """Every file below the root, that of work in progress included, that holds one of some words."""
     files = [path for path in root.rglob("*") if path.is_file()] if words else []
@@ -152,6 +176,8 @@ WORKS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "pack": pack,
     "gather": gather,
     "drop": drop,
+    "bring": bring,
+    "index": index,
     "read": read,
 }
 

@@ -313,7 +313,7 @@ def test_where_nothing_can_be_punched_it_is_fetched_whole(
     source: Source, plain: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason is told; an interrupted download goes on all the same, and nothing is fetched twice."""
-    monkeypatch.setattr("g3m.steps.stream.can_punch", lambda _: False)
+    monkeypatch.setattr("g3m.adapters.fsio.can_punch", lambda _: False)
     root, size = tmp_path / "root", source.archive.stat().st_size
     source.origin.mischief(source.place, Trickle(bytes_per_s=1_500_000), times=None)
 

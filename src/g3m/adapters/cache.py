@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from g3m.adapters import fsio
 from g3m.core.blocks import agrees, head_bytes, pages, proves, seal
 from g3m.core.errors import storage_error
 
@@ -74,14 +75,14 @@ class BlockCache:
         try:
             found = _read(file, name, size_bytes, start, end)
             if found is not None and time.time() - os.fstat(file).st_mtime > _TOUCH_S:
-                os.utime(file)
+                fsio.touch(file)
         except OSError:
             found = None
         finally:
             os.close(file)
         if found is None:
             with suppress(OSError):
-                os.unlink(path)
+                fsio.unlink(path)
         return found
 
     def put(self, name: str, data: bytes) -> None:
@@ -93,14 +94,15 @@ class BlockCache:
         temporary = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.part"
         try:
             self._make_room(name, len(head) + len(data))
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            _write(temporary, head, data)
-            os.replace(temporary, path)
+            fsio.make_folder(Path(path).parent, 0o700)
+            # Not synced: what a crash leaves is found out when it is read.
+            fsio.put(temporary, head, data, mode=0o600)
+            fsio.rename(temporary, path)
         except FileNotFoundError:
             pass  # somebody emptied the folder meanwhile: the next block makes it anew
         except OSError as error:
             with suppress(OSError):
-                os.unlink(temporary)
+                fsio.unlink(temporary)
             self._give_up(error)
 
     def size_bytes(self) -> int:
@@ -118,7 +120,7 @@ class BlockCache:
         finished = [item for item in kept if not item.path.endswith(".part")]
         for item in sorted(finished, key=lambda item: item.used_s):
             with suppress(FileNotFoundError):  # another process was faster
-                os.unlink(item.path)
+                fsio.unlink(item.path)
             total -= item.size_bytes
             if total <= room:
                 return
@@ -154,7 +156,7 @@ def _look(entry: os.DirEntry[str]) -> _Kept | None:
     with suppress(FileNotFoundError):
         state = entry.stat(follow_symlinks=False)
         if entry.name.endswith(".part") and time.time() - state.st_mtime > _ABANDONED_S:
-            os.unlink(entry.path)
+            fsio.unlink(entry.path)
         else:
             return _Kept(state.st_mtime, state.st_size, entry.path)
     return None
@@ -172,15 +174,3 @@ def _read(file: int, name: str, size_bytes: int, start: int, end: int) -> bytes 
     if len(data) != last - first or not agrees(head, first, data):
         return None
     return data if (first, last) == (start, end) else data[start - first : end - first]
-
-
-def _write(path: str, head: bytes, data: bytes) -> None:
-    """A new file, whole; not synced, because what a crash leaves is found out when it is read."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        pieces = [memoryview(head), memoryview(data)]
-        for piece in pieces:
-            while piece:
-                piece = piece[os.write(file, piece) :]  # noqa: PLW2901  # what is left to write
-    finally:
-        os.close(file)

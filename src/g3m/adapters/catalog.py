@@ -7,6 +7,7 @@ adapters/catalog_alike.py, and the tables are in adapters/catalog_file.py.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -35,7 +36,7 @@ from g3m.adapters.catalog_write import ShardFacts
 from g3m.core.browse import View
 from g3m.core.catalog import Entry, Shown
 from g3m.core.charts import bin_order
-from g3m.core.errors import Bilingual, UnknownCatalog, UnknownDataset
+from g3m.core.errors import Bilingual, Locked, NoSpace, StorageError, UnknownCatalog, UnknownDataset
 from g3m.core.recipe import suggest
 
 __all__ = [
@@ -67,10 +68,12 @@ def open_catalog(path: Path, *, writing: bool = False) -> Catalog:
     """
     if writing:
         need_full_text(path)
+        before = _state(path)
         try:
             connect(path, writing=True).close()
         except UnknownCatalog:
-            discard(path)
+            if _state(path) == before:  # nobody was faster
+                discard(path)
             create(path)
     return Catalog(path, writing=writing)
 
@@ -230,6 +233,11 @@ class Catalog:
         with self._write() as db:
             catalog_write.renumber(db, facts)
 
+    def clear(self) -> None:
+        """Remove all that is in it."""
+        with self._write() as db:
+            catalog_erase.clear(db)
+
     def forget(self, dataset: str, shard: str = "") -> int:
         """Remove a shard, or a whole dataset; gives how many shards that were."""
         with self._write() as db:
@@ -280,6 +288,11 @@ class Catalog:
         try:
             with errors(self.path):
                 yield db
+        except StorageError as error:
+            if _identity(self.path) == file or isinstance(error, NoSpace):
+                raise
+            raise Locked(f"{self.path}: was made anew by another process meanwhile") from None
+        else:
             with self._lock:
                 kept = not (fresh or self._closed or len(self._idle) >= _KEPT_CONNECTIONS)
                 if kept:
@@ -292,8 +305,12 @@ class Catalog:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     """Which file that is; None where there is none."""
+    found = _state(path)
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _state(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
+        return path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino

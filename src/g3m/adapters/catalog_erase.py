@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from g3m.adapters.catalog_rows import bounds_of, entries_of
 from g3m.core.catalog import Entry, place_of
@@ -48,6 +48,19 @@ def forget(db: sqlite3.Connection, dataset: str, name: str = "") -> int:
             db.execute("DELETE FROM dataset WHERE id = ?", known)
             db.execute("DELETE FROM tally WHERE dataset = ?", known)
         return len(shards)
+
+
+def clear(db: sqlite3.Connection) -> None:
+    """Remove all; others that are at work in the same file find it so at their next look."""
+    with transaction(db):
+        for table in ("dataset", "shard", "host", "sample", "caption", "look", "zone", "tally", "alike"):
+            db.execute(f"DELETE FROM {table}")  # noqa: S608  # names of our own
+        db.execute("INSERT INTO found(found) VALUES('delete-all')")
+        db.execute("UPDATE generation SET looks = looks + 1, pairs = looks + 1")
+    with suppress(sqlite3.OperationalError):  # somebody reads: the room is used again all the same
+        db.execute("VACUUM")
+    if db.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("the file is damaged")
 
 
 def drop(db: sqlite3.Connection, dataset: str, keys: Collection[str]) -> int:

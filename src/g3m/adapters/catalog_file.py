@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from g3m.adapters import fsio
 from g3m.core.errors import G3MError, Locked, NoFullText, NoSpace, NotWritable, StorageError, UnknownCatalog
 
 FILE = "g3m.sqlite"
@@ -99,7 +100,7 @@ def need_full_text(path: Path) -> None:
 
 
 def create(path: Path) -> None:
-    """An empty catalog at `path`, where nothing is."""
+    """An empty catalog at `path`, where nothing is; of several who do so at one moment one does."""
     with errors(path):
         connection = _open(path, "rwc")
         try:
@@ -110,6 +111,9 @@ def create(path: Path) -> None:
                 f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; "
                 f"PRAGMA user_version = {FORMAT}; COMMIT;"
             )
+        except sqlite3.OperationalError as error:
+            if "already exists" not in str(error):
+                raise
         finally:
             connection.close()
 
@@ -118,7 +122,7 @@ def discard(path: Path) -> None:
     """Remove a catalog with what belongs to it; the shards still have all that it knew."""
     for name in (path.name, f"{path.name}-journal", f"{path.name}-wal", f"{path.name}-shm"):
         try:
-            path.with_name(name).unlink(missing_ok=True)
+            fsio.discard(path.with_name(name))
         except OSError as error:
             raise NotWritable(f"{path.with_name(name)}: cannot be replaced: {error.strerror}") from None
 

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from g3m.adapters.plain import open_plain
 from g3m.core.secrets import Secret, Token
 
 _LIMIT_BYTES = 65536
@@ -50,15 +51,15 @@ def _kaggle_json(variables: Mapping[str, str], home: Path) -> tuple[str, str]:
     try:
         body = json.loads(_first(folder / "kaggle.json" for folder in folders))
         return str(body["username"]), str(body["key"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "", ""
 
 
 def _first(files: Iterable[Path]) -> str:
     for path in files:
         try:
-            with open(path, encoding="utf-8") as file:
-                return file.read(_LIMIT_BYTES).strip()
+            with open_plain(path) as file:
+                return file.read(_LIMIT_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError):
             continue
     return ""

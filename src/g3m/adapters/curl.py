@@ -7,6 +7,7 @@ is sent to its own host only, TLS is verified, nothing is decompressed, `.netrc`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ CONNECT_TIMEOUT_S = 10
 _ADDRESS = "%/:=&?~#+!$,;'@()*[]"
 """What stays as it is in an address that a server names; anything else is percent-encoded."""
 
+_STATUS = re.compile(r"[0-9]{3}")
 _TLS_CODES = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CONNECT_ERROR)
 
 
@@ -37,6 +39,8 @@ class HttpOptions:
     tokens: Sequence[Token] = ()
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     stopping: Callable[[], bool] = lambda: False
+    allow_private: bool = False
+    """Whether a public host may redirect into private networks."""
 
 
 def make_handle(url: str, proxy: str, headers: Sequence[str], options: HttpOptions) -> pycurl.Curl:
@@ -88,8 +92,8 @@ class Head:
         if text.startswith("HTTP/"):
             # A 100 may come before the real head: begin anew.
             self._headers = {}
-            parts = text.split(None, 2)
-            self._status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
+            status = text.split(None, 2)[1:2]
+            self._status = int(status[0]) if status and _STATUS.fullmatch(status[0]) else 0
         elif not text and self._tunnel and 200 <= self._status < 300:
             self._tunnel, self._headers = False, {}  # the proxy's answer to CONNECT; the real head follows
         elif not text:
@@ -112,7 +116,8 @@ def next_hop(url: str, answer: Answer) -> str:
         location = location.encode("latin-1").decode("utf-8")
     try:
         target = quote(urljoin(url, location), safe=_ADDRESS)
-        scheme, host = urlsplit(target).scheme, urlsplit(target).hostname or ""
+        parts = urlsplit(target)
+        scheme, host = parts.scheme, "" if parts.port == 0 else parts.hostname or ""
     except ValueError:
         target = scheme = host = ""
     if not location or scheme not in ("http", "https") or not host or "%" in host:

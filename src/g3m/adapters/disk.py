@@ -8,8 +8,10 @@ on digests; the lease only saves two runs from doing the same work.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -17,11 +19,20 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, ClassVar
 
+from g3m.adapters import fsio
+from g3m.adapters.plain import read_plain
 from g3m.core.errors import Locked, storage_error
 
 HEARTBEAT_S = 15.0
 STALE_S = 120.0
+
+_COPY_BYTES = 2**20
+_MAKING_S = 86_400.0
+"""No temporary file is written for so long without a change; numbers of processes come again."""
+_PID_LIMIT = 2**31
+_MAKER = re.compile(r"\.([2-9]|[1-9]\d+)(?:[.-][0-9a-f]+)?\.(?:tmp|making)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,12 @@ class Store:
         """Create the folders; NotWritable if that is not allowed."""
         for name in ("parts", "receipts", "plan"):
             make_folder(self.work / name)
+
+    def half_made(self) -> list[Path]:
+        """What was begun here and has no final name yet, by whomever; journaled parts are none of it."""
+        found = [*self.work.glob("parts/*.making"), *self.work.rglob("*.tmp")]
+        # Another part of the run may be taking its lease at this moment.
+        return [path for path in found if not path.match("*.lock.*-of-*")]
 
     def free(self) -> Free:
         """Free bytes and inodes where the root is or will be."""
@@ -96,7 +113,11 @@ class Store:
 
 class Lease:
     """A file that says who works here: host, process and a heartbeat, because file locks lie on some
-    shared file systems. A holder that is dead or silent for two minutes is replaced."""
+    shared file systems. A holder that is dead or silent for two minutes is replaced, and so is one whose
+    heartbeat lies in the future: a clock was wrong, now or then."""
+
+    _given_back: ClassVar[set[str]] = set()
+    """Those that this process holds no more, though the file could not be removed."""
 
     def __init__(self, path: Path, words: str = "") -> None:
         self.path = path
@@ -106,17 +127,19 @@ class Lease:
 
     def holder(self) -> dict[str, object] | None:
         """Who holds the lease now, or None; a stale or unreadable lease has no holder."""
+        body = self._body()
         try:
-            body = json.loads(self.path.read_text(encoding="utf-8"))
             age_s = time.time() - self.path.stat().st_mtime
-        except (OSError, ValueError):
+        except OSError:
             return None
-        if not isinstance(body, dict) or age_s > STALE_S:
+        if abs(age_s) > STALE_S:
             return None
-        pid = body.get("pid")
-        if body.get("host") == socket.gethostname() and isinstance(pid, int) and not _alive(pid):
+        pid, host, token = body.get("pid"), body.get("host"), body.get("token")
+        if type(pid) is not int or not 0 < pid < _PID_LIMIT or not isinstance(host, str):
             return None
-        return body
+        if not isinstance(token, str) or token in self._given_back:
+            return None
+        return None if host == socket.gethostname() and not _alive(pid) else body
 
     def take(self) -> None:
         """Take the lease, or raise Locked; of several who try at one moment one gets it."""
@@ -125,6 +148,7 @@ class Lease:
         if seen is not None and self._content() == seen:
             remove(self.path)  # of somebody who is gone
         self._write()
+        clear_left(self.path.parent.glob(f".{self.path.name}.*.tmp"))
 
     def refuse(self) -> None:
         """Locked if somebody else holds the lease."""
@@ -138,19 +162,26 @@ class Lease:
         """Show that the run is alive; cheap enough to call at every event."""
         if time.monotonic() - self._beaten_s >= HEARTBEAT_S:
             with contextlib.suppress(OSError):
-                os.utime(self.path)
+                fsio.touch(self.path)
             self._beaten_s = time.monotonic()
 
     def release(self) -> None:
         """Give the lease back if it is still ours."""
-        holder = self.holder()
-        if holder is not None and holder.get("token") == self._token:
+        if self._body().get("token") == self._token:
+            self._given_back.add(self._token)
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                fsio.unlink(self.path)
+
+    def _body(self) -> dict[str, object]:
+        try:
+            body = json.loads(self._content() or b"")
+        except (ValueError, RecursionError):
+            return {}
+        return body if isinstance(body, dict) else {}
 
     def _content(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            return read_plain(self.path)
         except OSError:
             return None
 
@@ -159,16 +190,24 @@ class Lease:
         if self._words:
             body["for"] = self._words
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{self._token}.tmp")
+        make_folder(self.path.parent)
         try:
-            write_document(temporary, json.dumps(body) + "\n")
-            os.link(temporary, self.path)  # unlike a rename it puts nothing over what is there
-        except FileExistsError:
-            raise Locked(f"{self.path.parent.parent}: another process begins there at this moment") from None
-        except OSError:  # a file system without links
-            os.replace(temporary, self.path)
+            with fsio.writing(temporary) as file:
+                file.write(json.dumps(body).encode() + b"\n")
+            self._put(temporary)
+        except OSError as error:
+            raise storage_error(error, self.path) from error
         finally:
             remove(temporary)
         self._beaten_s = time.monotonic()
+
+    def _put(self, made: Path) -> None:
+        try:
+            fsio.link(made, self.path)  # unlike a rename it puts nothing over what is there
+        except (FileExistsError, FileNotFoundError):  # somebody was faster, and took ours for what was left
+            raise Locked(f"{self.path.parent.parent}: another process begins there at this moment") from None
+        except OSError:  # a file system without links
+            fsio.rename(made, self.path)
 
 
 def _alive(pid: int) -> bool:
@@ -181,61 +220,80 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def in_the_making(path: Path) -> Path:
+    """A name beside a final one that no other process uses; what is left under it is swept."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.making")
+
+
+def clear_left(paths: Iterable[Path]) -> None:
+    """Remove what killed processes left of these files, and nothing that another one makes now."""
+    for path in paths:
+        if not is_being_made(path):
+            remove(path)
+
+
+def is_being_made(path: Path) -> bool:
+    """Whether a temporary file is young, and has the number of another process in its name that runs here."""
+    maker = _MAKER.search(path.name)
+    if maker is None or int(maker[1]) == os.getpid() or not _alive(int(maker[1])):
+        return False
+    with contextlib.suppress(OSError):
+        return abs(time.time() - path.stat().st_mtime) < _MAKING_S
+    return False
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents, whose names are on the disk when this returns."""
     try:
         new = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
+        fsio.make_folder(path)
         for folder in reversed(new):
             with contextlib.suppress(
                 PermissionError
             ):  # to make names in a folder one need not be able to list it
-                sync_folder(folder.parent)
+                fsio.sync_folder(folder.parent)
     except OSError as error:
         raise storage_error(error, path) from error
 
 
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def rename(made: Path, final: Path) -> None:
     """Move a file that is finished and synced over its final name, which is on the disk when this returns."""
-    os.replace(made, final)
-    sync_folder(final.parent)
+    fsio.rename(made, final)
+    fsio.sync_folder(final.parent)
 
 
-def write_document(path: Path, content: str | bytes | Iterable[bytes]) -> None:
+def write_document(path: Path, content: str | bytes | Iterable[bytes], *, mode: int = 0o666) -> None:
     """Write a file, whole or in pieces, so that all of it is there or nothing, also after a power cut."""
     whole = content.encode("utf-8") if isinstance(content, str) else content
-    pieces = (whole,) if isinstance(whole, bytes) else whole
+    with replacing(path, mode=mode) as file:
+        file.writelines((whole,) if isinstance(whole, bytes) else whole)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file to write, which takes its name, synced, when the block ends; if it fails nothing is left."""
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
+        with fsio.writing(temporary, mode=mode) as file:
+            yield file
         rename(temporary, path)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()  # only a failure has left it
+            fsio.unlink(temporary)  # only a failure has left it
 
 
 def read_document(path: Path) -> str | None:
     """The text of a document, or None if it is not there or not text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_plain(path).decode()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
         return None
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a pipe or a device
+            return None
         raise storage_error(error, path) from error
 
 
@@ -243,12 +301,12 @@ def publish(part: Path, final: Path) -> None:
     """Give a finished and synced file its final name."""
     make_folder(final.parent)
     try:
-        os.replace(part, final)
+        fsio.rename(part, final)
         # Where both are names of one file already, as after a kill, the system leaves both.
-        part.unlink(missing_ok=True)
-        sync_folder(final.parent)
+        fsio.discard(part)
+        fsio.sync_folder(final.parent)
         if part.parent != final.parent:
-            sync_folder(part.parent)
+            fsio.sync_folder(part.parent)
     except OSError as error:
         raise storage_error(error, final) from error
 
@@ -257,14 +315,16 @@ def link_or_copy(source: Path, target: Path) -> None:
     """A second name for a file of the user's, or a copy where the file system has no hard links; synced."""
     make_folder(target.parent)
     with contextlib.suppress(OSError):
-        target.unlink()
+        fsio.unlink(target)
     try:
         try:
-            os.link(source, target)
+            fsio.link(source, target)
         except OSError:
-            shutil.copyfile(source, target)
-        with open(target, "rb") as file:  # also of a link: the user may have copied the file a moment ago
-            os.fsync(file.fileno())
+            with open(source, "rb") as file, fsio.writing(target) as copy:
+                shutil.copyfileobj(file, copy, _COPY_BYTES)
+        else:
+            with open(target, "rb") as file:  # the user may have copied the file a moment ago
+                fsio.sync(file.fileno())
     except OSError as error:
         raise storage_error(error, target) from error
 
@@ -272,6 +332,6 @@ def link_or_copy(source: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Delete a file of ours if it is there."""
     try:
-        path.unlink(missing_ok=True)
+        fsio.discard(path)
     except OSError as error:
         raise storage_error(error, path) from error

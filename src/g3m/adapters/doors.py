@@ -84,7 +84,7 @@ class Doors:
 
     def has_other_way(self, row: Row) -> bool:
         """Whether the row may be tried on a way on which it did not fail."""
-        return bool(self._ways.proxies) and not row.tried.issuperset(self._ways.of(row.target.url))
+        return bool(self._ways.proxies) and not row.tried.issuperset(self._ways_of(row))
 
     def settle(self, row: Row, reply: Reply, why: Over) -> None:
         """What came of a request for robots.txt (RFC 9309, 2.3.1): what did not come forbids for a minute."""
@@ -112,11 +112,17 @@ class Doors:
             self.errands.append(Row(-1, web_address(f"{row.origin}/robots.txt"), robots_of=row.origin))
         return ("robots", row.origin)
 
+    def _ways_of(self, row: Row) -> tuple[str, ...]:
+        """The ways that may carry a row: for a name that nobody knows here, only those through a proxy."""
+        ways, known = self._ways.of(row.target.url), self._hosts.names.ask(row.target.host)
+        is_lost = known is not None and known.reason in _UNRESOLVED
+        return tuple(way for way in ways if way or not is_lost) or ways
+
     def _way(self, row: Row) -> str:
         """The first way on which this row did not fail, if possible one that works for others."""
         if not self._ways.proxies:
             return ""
-        ways = self._ways.of(row.target.url)
+        ways = self._ways_of(row)
         untried = [way for way in ways if way not in row.tried] or list(ways)
         working = (way for way in untried if self._failures[way] < WAY_FAILURES)
         return next(working, untried[0])

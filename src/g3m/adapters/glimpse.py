@@ -14,9 +14,9 @@ import io
 from dataclasses import dataclass, replace
 from typing import Any
 
-from g3m.adapters.pillow import load_pillow, silence
+from g3m.adapters.pillow import FORMATS, load_pillow, silence
 from g3m.core.alike import is_flat, pack_columns, pack_rows
-from g3m.core.structure import Structure, look
+from g3m.core.structure import Structure, has_endless_scans, look
 from g3m.core.treatment import PIXEL_LIMIT
 
 GREY_SIDE = 32
@@ -25,7 +25,6 @@ GREY_SIDE = 32
 COMPARED_SIDE = 16
 """So small are pictures compared a second time: what differs is the picture, not its grain or its edges."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _FOUR_COLOURS = ("CMYK", "YCCK")
 _EIGHTHS = (1, 2, 4, 8)
 """The scales for which libjpeg-turbo is fast."""
@@ -177,6 +176,8 @@ def _turbo(data: bytes, space: str, wanted: tuple[int, int]) -> _Drawn | None:
     try:
         height, width, stored, _ = simplejpeg.decode_jpeg_header(data)
         _limit(width, height)
+        if has_endless_scans(data, width, height):
+            return None
         if stored in _FOUR_COLOURS:
             return None
         by = next((n for n in _EIGHTHS if width * n >= wanted[0] * 8 and height * n >= wanted[1] * 8), 8)
@@ -196,9 +197,11 @@ def _opened(data: bytes, seen: Structure, mode: str, wanted: tuple[int, int]) ->
     pillow = load_pillow()
     _limit(seen.width, seen.height)  # before Pillow sees it: a header is enough to refuse
     try:
-        with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             _limit(width, height)  # the two may read a crafted header differently
+            if has_endless_scans(data, width, height):
+                raise NotSeen("broken", "too many scans")
             drafted = image.draft(mode, wanted)  # of a JPEG only
             image.load()
             return _Drawn(_plain(image), width, height, drafted[1][2] / width if drafted else 1.0)

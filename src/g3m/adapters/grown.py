@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
+from g3m.adapters import fsio
 from g3m.core.errors import storage_error
 from g3m.core.shard import Entry, Field, ShardSummary, end_of_archive, padding, ustar_header
 
@@ -37,7 +38,7 @@ class GrownShard:
         self._position = 0
         self._samples = 0
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._file = fsio.open_file(path, fsio.THERE)
         except OSError as error:
             raise storage_error(error, path) from error
 
@@ -86,10 +87,7 @@ class GrownShard:
         self._digest.update(self._gap)
         at = self._position - len(self._gap)
         try:
-            with memoryview(self._gap) as rest:
-                done = 0
-                while done < len(rest):
-                    done += os.pwrite(self._file, rest[done:], at + done)
+            fsio.write_all_at(self._file, bytes(self._gap), at)
         except OSError as error:
             raise storage_error(error, self.path) from error
         self._gap.clear()
@@ -99,8 +97,8 @@ class GrownShard:
         self._fill(end_of_archive(self._position))
         self._flush()
         try:
-            os.ftruncate(self._file, self._position)
-            os.fsync(self._file)
+            fsio.truncate(self._file, self._position)
+            fsio.sync(self._file)
         except OSError as error:
             raise storage_error(error, self.path) from error
         finally:

@@ -35,6 +35,9 @@ PIPE_BYTES = 2**20
 START_S = 60.0
 """Importing from a slow shared disk takes its time."""
 
+START_TRIES = 3
+"""So often a worker is started that is killed at once: the system may be short of memory for a moment."""
+
 FAREWELL_S = 2.0
 
 Cause = Literal["time", "memory", "crash", "error"]
@@ -51,6 +54,10 @@ _CLOSED = "the guard is closed"
 _INSTALL_AGAIN = (
     "install g3m again (`pip install --force-reinstall g3m`): its decoders do not start",
     "请重新安装 g3m（`pip install --force-reinstall g3m`）：解码组件无法启动",
+)
+_KILLED = (
+    "something on this machine kills it, mostly for want of memory: free some, or use fewer --jobs",
+    "它被系统终止，多半是内存不足：请释放内存，或减小 --jobs",
 )
 
 
@@ -81,6 +88,10 @@ class GuardFailure(Exception):
         super().__init__(detail)
         self.cause: Cause = cause
         self.finding = finding
+
+
+class _KilledAtOnce(Exception):
+    """A worker was killed before it could say that it is ready."""
 
 
 @final
@@ -172,7 +183,7 @@ class Guard:
     def _start(self) -> _Worker:
         """A new worker in a place that is taken already; outside of the lock, because it takes a while."""
         try:
-            worker = _Worker(self._command)
+            worker = self._started()
         except BaseException:
             with self._changed:
                 self._places += 1
@@ -184,6 +195,16 @@ class Guard:
                 return worker
         worker.end(at_once=True)
         raise GuardFailure("crash", _CLOSED)
+
+    def _started(self) -> _Worker:
+        tries = 0
+        while True:
+            try:
+                return _Worker(self._command)
+            except _KilledAtOnce as killed:
+                tries += 1
+                if tries == START_TRIES:
+                    raise G3MError(str(killed), hint=_KILLED) from None
 
     def _give(self, worker: _Worker) -> None:
         """Back among the idle; one that did not answer is ended, and another may be started in its place."""
@@ -284,6 +305,8 @@ class _Worker:
             problem = str(failure)
         if problem:
             words = f"the process that decodes pictures does not start: {problem}"
+            if self._process.returncode == -signal.SIGKILL:
+                raise _KilledAtOnce(words)
             raise G3MError(words, hint=_INSTALL_AGAIN)
         self.is_fit = True
 

@@ -1,24 +1,28 @@
 """HTTP(S) over libcurl: documents one at a time, and pools of transfers for downloads.
 
-Both follow redirects by hand (five at most, never from https to http), choose the proxy anew for every
-hop and never leave it out in silence; the rest of what holds for each request stands in curl.py. A pool
-is driven by the thread that asks it: `poll` lets libcurl work and says what happened. Nothing is
-retried here: steps/fetch.py does.
+Both follow redirects by hand (five at most, never from https to http, never from a public host into a
+network that is not), choose the proxy anew for every hop and never leave it out in silence; the rest of
+what holds for each request stands in curl.py. A pool is driven by the thread that asks it: `poll` lets
+libcurl work and says what happened. Nothing is retried here: steps/fetch.py does.
 """
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from types import TracebackType
+from typing import Any
 
 import pycurl
 
 from g3m.adapters.curl import CONNECT_TIMEOUT_S, Head, HttpOptions, make_handle, next_hop, source_error
+from g3m.adapters.fence import Fence, barred, is_inside
 from g3m.core.errors import Changed, G3MError, Interrupted, Refused, SourceError, Unreachable
 from g3m.core.proxies import Ways, label
 from g3m.core.resume import Answer
@@ -48,6 +52,8 @@ class Request:
     etag: str = ""
     place: str = ""
     """Where `url` came from, if a redirect had led to it before."""
+    inside: bool = False
+    """Whether that place is not public itself: its redirects may lead into its own network."""
 
     @property
     def headers(self) -> list[str]:
@@ -65,6 +71,8 @@ class Headed:
     key: int
     answer: Answer
     url: str
+    inside: bool = False
+    """Whether the redirects began at a place that is not public: see `Request`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,18 @@ class _Transfer:
         self.easy: pycurl.Curl | None = None
         self.head = Head(tunnel=False)
         self.told = False
+        self.inside = request.inside
+        self.barred = ""
+
+    @property
+    def fenced(self) -> bool:
+        """Whether a public host's redirect led to where it is now: then that must be public as well."""
+        return (self.hops > 0 or self.place != self.request.url) and not self.inside
+
+    @property
+    def place(self) -> str:
+        """Where the redirects began."""
+        return self.request.place or self.request.url
 
 
 class Pool:
@@ -110,6 +130,7 @@ class Pool:
         self._happened: list[Occurrence] = []
         self._bodies: dict[int, list[bytes]] = {}
         self._keys: dict[pycurl.Curl, int] = {}
+        self._opened: list[socket.socket] = []
 
     def __enter__(self) -> Pool:
         return self
@@ -166,12 +187,14 @@ class Pool:
             self._end(easy, None)
         for easy, code, words in bad:
             self._end(easy, (code, words))
+        while self._opened:  # libcurl has taken copies of them
+            self._opened.pop().close()
 
     def _send(self, transfer: _Transfer) -> None:
         url, request = transfer.url, transfer.request
         proxy = self._http.proxy_for(request, url)
         head = transfer.head = Head(tunnel=False)
-        transfer.host = host_of(url)
+        transfer.host, transfer.barred = host_of(url), ""
         easy = transfer.easy = make_handle(url, proxy, request.headers, self._http.options)
         key = transfer.key
 
@@ -191,9 +214,30 @@ class Pool:
         easy.setopt(SUPPRESS_CONNECT_HEADERS, 1)
         easy.setopt(pycurl.HEADERFUNCTION, take_header)
         easy.setopt(pycurl.WRITEFUNCTION, take_body)
+        if not proxy:
+            easy.setopt(pycurl.OPENSOCKETFUNCTION, partial(self._open_socket, transfer))
+            # No check is made where no socket is opened.
+            easy.setopt(pycurl.FRESH_CONNECT, transfer.fenced and self._http.fence.may_hold(url))
         self._keys[easy] = key
         self._http.count(transfer.host, 1)
         self._multi.add_handle(easy)
+
+    def _open_socket(
+        self, transfer: _Transfer, _purpose: int, address: tuple[Any, ...]
+    ) -> socket.socket | int:
+        """The socket for an address that a name led to, unless a redirect must not lead there."""
+        family, kind, protocol, where = address
+        why = self._http.fence.bars(str(where[0]))
+        if why and transfer.fenced:
+            transfer.barred = why
+            return pycurl.SOCKET_BAD
+        if why:
+            self._http.fence.remember(transfer.url)
+        try:
+            self._opened.append(socket.socket(family, kind, protocol))
+        except OSError:  # no descriptor is left, for example
+            return pycurl.SOCKET_BAD
+        return self._opened[-1]
 
     def _tell_head(self, transfer: _Transfer) -> bool:
         """Tell of the head, unless it is a redirect."""
@@ -201,12 +245,13 @@ class Pool:
         if answer.status in _REDIRECTS:
             return False
         transfer.told = True
-        self._happened.append(Headed(transfer.key, answer, transfer.url))
+        self._happened.append(Headed(transfer.key, answer, transfer.url, transfer.inside))
         return True
 
     def _end(self, easy: pycurl.Curl, failure: tuple[int, str] | None) -> None:
         transfer = self._transfers[self._keys[easy]]
         tunnel = easy.getinfo(pycurl.HTTP_CONNECTCODE)
+        reached = easy.getinfo(pycurl.PRIMARY_IP) or ""
         self._take_down(transfer)
         self._tell_body(transfer.key)
         try:
@@ -214,19 +259,32 @@ class Pool:
                 proxy = label(self._http.proxy_for(transfer.request, transfer.url))
                 raise Refused(f"the {proxy} refused the login, or wants one (HTTP {tunnel})", hint=LOGIN_HINT)
             if failure is not None and not transfer.head.done:
+                if transfer.barred:
+                    raise barred(transfer.place, transfer.url, transfer.barred)
                 raise source_error(transfer.url, *failure)
             if not transfer.told and not self._tell_head(transfer):
-                transfer.hops += 1
-                if transfer.hops > REDIRECT_LIMIT:
-                    raise Changed(f"{host_of(transfer.request.url)}: more than {REDIRECT_LIMIT} redirects")
-                transfer.url = next_hop(transfer.url, transfer.head.answer)
-                self._send(transfer)
+                self._follow(transfer, reached)
                 return
             error = source_error(transfer.url, *failure) if failure is not None else None
         except SourceError as broken:
             error = broken
         del self._transfers[transfer.key]
         self._happened.append(Ended(transfer.key, error))
+
+    def _follow(self, transfer: _Transfer, reached: str) -> None:
+        """Take the next hop; `reached` is the address that sent the redirect, or that of the proxy."""
+        if not transfer.hops and transfer.place == transfer.url:
+            proxy = self._http.proxy_for(transfer.request, transfer.url)
+            transfer.inside = is_inside(transfer.url, "" if proxy else reached)
+        transfer.hops += 1
+        if transfer.hops > REDIRECT_LIMIT:
+            raise Changed(f"{host_of(transfer.request.url)}: more than {REDIRECT_LIMIT} redirects")
+        transfer.url = next_hop(transfer.url, transfer.head.answer)
+        # A name is checked where the socket is opened; behind a proxy it is the proxy's to know.
+        why = self._http.fence.bars_number(transfer.url) if transfer.fenced else ""
+        if why:
+            raise barred(transfer.place, transfer.url, why)
+        self._send(transfer)
 
     def _take_down(self, transfer: _Transfer) -> None:
         easy = transfer.easy
@@ -279,6 +337,7 @@ class Http:
         self._lock = Lock()
         self._open: Counter[str] = Counter()
         self._idle: list[pycurl.CurlMulti] = []
+        self.fence = Fence(options.allow_private)
 
     def pool(self) -> Pool:
         """A pool, with connections that an earlier one left open."""

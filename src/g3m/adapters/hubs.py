@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from g3m.adapters.ports import Fetcher
 from g3m.core.digest import Digest
@@ -20,6 +19,10 @@ from g3m.core.resume import Wanted, decide
 from g3m.core.secrets import mask
 
 PAGE_LIMIT = 1000
+LISTING_LIMIT_BYTES = 64 * 2**20
+"""What all pages together may have: a hundred times what the largest datasets need."""
+
+_SIZE_LIMIT_BYTES = 2**63
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
@@ -31,17 +34,19 @@ def list_repository(
     base = f"{endpoint.rstrip('/')}/api/datasets/{listing.repository}/tree/{listing.revision}"
     url = f"{base}?recursive=true"
     assets: list[Asset] = []
+    left_bytes = LISTING_LIMIT_BYTES
     for _ in range(PAGE_LIMIT):
         stopping()
         with http.open(url, way=way) as response:
             decide(Wanted(label=f"listing of {listing.repository}"), response.answer)
-            body = response.read()
+            body = response.read(left_bytes)
+            left_bytes -= len(body)
             following = _NEXT.search(response.answer.headers.get("link", ""))
         assets += [_asset(item, listing) for item in _items(body, url) if _wanted(item, listing)]
         if following is None:
             return _sorted(assets, listing)
         # Only the query is taken over: the answer cannot move us, or our token, to another host.
-        url = f"{base}?{urlsplit(following.group(1)).query}"
+        url = f"{base}?{following[1].partition('?')[2].partition('#')[0]}"
     raise Changed(f"{mask(base)}: the listing has more than {PAGE_LIMIT} pages")
 
 
@@ -75,7 +80,7 @@ def _asset(item: dict[str, Any], listing: Listing) -> Asset:
             digest, size = Digest.parse(f"sha256:{large['oid']}"), large["size"]
         else:
             digest, size = Digest.parse(f"git-sha1:{item['oid']}"), item["size"]
-        if not isinstance(size, int) or size < 0 or not _NAME.fullmatch(path):
+        if type(size) is not int or not 0 <= size < _SIZE_LIMIT_BYTES or not _NAME.fullmatch(path):
             raise ValueError("size or path")
     except (KeyError, ValueError) as error:
         raise Changed(

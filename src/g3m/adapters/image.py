@@ -16,13 +16,12 @@ from __future__ import annotations
 import io
 import re
 
-from g3m.adapters.pillow import load_pillow, silence
-from g3m.core.structure import Structure, Verdict, in_order, look
+from g3m.adapters.pillow import FORMATS, load_pillow, silence
+from g3m.core.structure import Structure, Verdict, has_endless_scans, in_order, look
 from g3m.core.treatment import PIXEL_LIMIT
 
 DETAIL_CHARACTERS = 200
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _JPEG_FORMATS = ("JPEG", "MPO")  # several JPEGs in one file, as some cameras write: the first one counts
 _ADDRESS = re.compile(r"<_io\.BytesIO object at \w+>")
 _RAN_OUT = ("Premature end of JPEG file", "image file is truncated")
@@ -45,9 +44,11 @@ def judge(data: bytes, *, pixel_limit: int = PIXEL_LIMIT) -> Verdict:
     try:
         if seen.width * seen.height > pixel_limit:
             raise pillow.DecompressionBombError(f"{seen.width} x {seen.height} pixels")
-        with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > pixel_limit:
                 raise pillow.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            if has_endless_scans(data, image.width, image.height):
+                raise ValueError("too many scans")
             if image.format in _JPEG_FORMATS:
                 complaint = _complaint(data)
             if complaint != "":  # nothing to say is all that need be asked

@@ -185,7 +185,7 @@ def array_columns(path: Path) -> tuple[dict[str, int], int]:
         head = file.read(4)
         place = _start(head, path)
         while found := _ARRAY_KEY.match(_read_at(file, place)):
-            key = json.loads(found[1])
+            key = _key(found[1], path)
             place += found.end()
             places[key] = place
             elements = _Elements(file, place)
@@ -197,6 +197,13 @@ def array_columns(path: Path) -> tuple[dict[str, int], int]:
         words = ", ".join(f"{key!r}: {count}" for key, count in counts.items())
         raise BadArchive(f"{path}: arrays of different lengths: {words}")
     return places, next(iter(counts.values()))
+
+
+def _key(quoted: bytes, path: Path) -> str:
+    try:
+        return str(json.loads(quoted))
+    except ValueError:
+        raise NotRecognised(f"{path}: not an object of arrays: a key cannot be read") from None
 
 
 def array_rows(path: Path, places: Mapping[str, int]) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from g3m.adapters.plain import read_plain
 from g3m.core.errors import NotVerified, StorageError, storage_error
 
 _held: set[int] = set()
@@ -78,7 +79,7 @@ class LocalReader:
     def document(self, name: str) -> bytes | None:
         """A small file of the folder; None if there is none, StorageError if it cannot be read."""
         try:
-            return (self.folder / name).read_bytes()
+            return read_plain(self.folder / name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

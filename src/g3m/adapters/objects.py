@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from g3m.adapters import fsio
 from g3m.core.buckets import Access, Bucket, access, is_plain, parse_bucket
 from g3m.core.errors import (
     Changed,
@@ -141,21 +142,19 @@ class Objects:
         store = self._open(_patience_s(found.size_bytes))
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
         try:
-            with open(temporary, "xb") as file, self._told(name):
+            with fsio.writing(temporary) as file, self._told(name):
                 answer = self._api.get(store, name)
                 tag = _tag(answer.meta["e_tag"])
                 file.writelines(answer.stream(min_chunk_size=_CHUNK_BYTES))
                 came_bytes = file.tell()
-                file.flush()
-                os.fsync(file.fileno())
             if came_bytes != found.size_bytes or tag != found.tag:
                 raise Truncated(f"{self.address}/{name}: {came_bytes} of {found.size_bytes} bytes came")
-            os.replace(temporary, path)
+            fsio.rename(temporary, path)
         except OSError as error:
             raise storage_error(error, path) from error
         finally:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                fsio.unlink(temporary)
         return found
 
     def put_bytes(self, name: str, data: bytes, *, over: str | None = None) -> ObjectInfo:

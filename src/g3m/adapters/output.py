@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import final
 
+from g3m.adapters import fsio
 from g3m.core.errors import storage_error
 
 _PIECES_AHEAD = 8
@@ -36,7 +37,6 @@ _ROOM_BYTES = 2**24
 """How much room is asked for at once. It is given back at the end, and with a file that is given up."""
 
 _SYNC_FILE_RANGE_WRITE = 2
-_FALLOC_FL_KEEP_SIZE = 1
 
 
 @final
@@ -54,9 +54,8 @@ class Output:
         self._digest = hashlib.sha256() if digest else None
         self._follower: _Follower | None = None
         try:
-            # O_EXCL: two runs that make the same file must not write into one.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = os.open(path, flags, 0o644)
+            # New: two runs that make the same file must not write into one.
+            self._file = fsio.open_file(path, fsio.NEW)
         except OSError as error:
             raise storage_error(error, path) from error
 
@@ -65,9 +64,7 @@ class Output:
         if self._room >= 0 and self.position + len(data) > self._room:
             self._make_room()
         try:
-            done = os.write(self._file, data)
-            while done < len(data):
-                done += os.write(self._file, memoryview(data)[done:])
+            fsio.write_all(self._file, data)
         except OSError as error:
             self.abort()
             raise storage_error(error, self.path) from error
@@ -82,8 +79,8 @@ class Output:
             if self._follower is not None:
                 self._follower.end()
             if self._room > self.position:
-                os.ftruncate(self._file, self.position)
-            os.fsync(self._file)
+                fsio.truncate(self._file, self.position)
+            fsio.sync(self._file)
             file, self._file = self._file, -1
             os.close(file)
         except OSError as error:
@@ -105,12 +102,12 @@ class Output:
                 os.close(self._file)
             self._file = -1
         with suppress(OSError):
-            self.path.unlink()
+            fsio.unlink(self.path)
 
     def _make_room(self) -> None:
         """Have the system find a place for what comes next; where it cannot, it is not asked again."""
         start = max(self._room, self.position)
-        self._room = start + _ROOM_BYTES if make_room(self._file, start, _ROOM_BYTES) else -1
+        self._room = start + _ROOM_BYTES if fsio.make_room(self._file, start, _ROOM_BYTES) else -1
 
 
 class _Follower:
@@ -164,26 +161,17 @@ def start_writing_back(file: int, start: int, size_bytes: int) -> None:
 
     It waits for nothing that fsync would not wait for, and takes no error away that fsync would tell.
     """
-    call = _system_call("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    call = _sync_file_range()
     if call is not None:
         call(file, start, size_bytes, _SYNC_FILE_RANGE_WRITE)
 
 
-def make_room(file: int, start: int, size_bytes: int) -> bool:
-    """Have the system reserve blocks for a range behind the end of a file; the file grows no longer by it.
-
-    False where the file system cannot, or has no room: a hint only, so writing is tried all the same.
-    """
-    call = _system_call("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return call is not None and call(file, _FALLOC_FL_KEEP_SIZE, start, size_bytes) == 0
-
-
 @functools.cache
-def _system_call(name: str, *arguments: type) -> Callable[..., int] | None:
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
     """A call of Linux' C libraries which Python does not have; None elsewhere."""
     try:
-        call = getattr(ctypes.CDLL(None), name)
+        call: Callable[[int, int, int, int], int] = ctypes.CDLL(None).sync_file_range
     except (OSError, AttributeError):
         return None
-    call.argtypes = arguments
-    return call  # type: ignore[no-any-return]
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)  # type: ignore[attr-defined]
+    return call

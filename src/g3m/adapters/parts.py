@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Thread
 
+from g3m.adapters import fsio
 from g3m.core.digest import Digest, Engine, Hasher, disagreement
 from g3m.core.errors import G3MError, Locked, StorageError, storage_error
 from g3m.core.journal import FORMAT, Claim, Drop, Record, Segment, drop_of, records, remaining, seal
@@ -123,8 +124,8 @@ class Part:
     def restore(self) -> Spans:
         """Open the part and believe its journal; returns what it claims. Nothing is read but the journal."""
         with self._mapped(), self._turn:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fsio.make_folder(self.path.parent)
+            self._file = fsio.open_file(self.path, fsio.KEPT)
             self._reset()
             found = _records(self._journal_path)
             if next(found, None) == self._identity:
@@ -133,7 +134,7 @@ class Part:
                 self._write_journal()
                 self._begin_thread()
             else:
-                self._journal_path.unlink(missing_ok=True)
+                fsio.discard(self._journal_path)
                 self._open_anew()
         return self.claimed()
 
@@ -141,8 +142,8 @@ class Part:
         """An empty file of our own: who still writes to the former one does not write to this."""
         os.close(self._file)
         self._file = -1
-        self.path.unlink(missing_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fsio.discard(self.path)
+        self._file = fsio.open_file(self.path, fsio.NEW)
 
     def _believe(self, found: Iterator[Record]) -> None:
         known = list(found)
@@ -194,11 +195,11 @@ class Part:
                 self._turn.wait(wait_s)
             return self._hashed >= end
 
-    def drop(self, end: int, kept: int, punch: Callable[[int, int, int], bool]) -> None:
+    def drop(self, end: int, kept: int) -> None:
         """Give bytes below `end` back to the disk, but for the first `kept`; they count as claimed.
 
         `end` must not lie behind the front. First the journal says so, with the state of the digest, then
-        `punch(file, start, end)` frees them: a kill in between leaves bytes that nobody needs.
+        they are freed: a kill in between leaves bytes that nobody needs.
         """
         with self._mapped(), self._turn:
             self._check_alone()
@@ -207,11 +208,11 @@ class Part:
                 self._write_journal()
             drop = Drop(end, kept, self._hashed, self._hasher.states())
             self._append(drop.record)
-            os.fdatasync(self._journal)
+            fsio.sync_data(self._journal)
             self._drop_record = drop
             for offset in [o for o, claim in self._claims.items() if o + claim.length <= end]:
                 del self._claims[offset]
-        punch(self._file, before, end)
+        fsio.punch(self._file, before, end)
 
     def bytes_of_places(self) -> dict[str, int]:
         """How many of the claimed bytes came from each place."""
@@ -281,12 +282,10 @@ class Part:
         try:
             for first in range(0, len(pieces), PIECES_LIMIT):
                 some = pieces[first : first + PIECES_LIMIT]
-                wanted, written = sum(map(len, some)), os.pwritev(self._file, some, offset)
-                rest = memoryview(b"".join(some))[written:] if written < wanted else memoryview(b"")
-                offset += written
-                while rest:
-                    written = os.pwrite(self._file, rest, offset)
-                    offset, rest = offset + written, rest[written:]
+                wanted, written = sum(map(len, some)), fsio.write_pieces_at(self._file, some, offset)
+                if written < wanted:
+                    fsio.write_all_at(self._file, b"".join(some)[written:], offset + written)
+                offset += wanted
         except OSError as error:
             raise storage_error(error, self.path) from error
 
@@ -365,12 +364,12 @@ class Part:
     def _claim(self, segments: list[Segment]) -> None:
         """Make bytes durable, then claim them; the writer goes on meanwhile."""
         began_s, self._syncing = time.monotonic(), True
-        os.fdatasync(self._file)
+        fsio.sync_data(self._file)
         self._sync_s, self._syncing = time.monotonic() - began_s, False
         with self._turn:
             self._check_alone()
             self._append(*(segment.record for segment in segments))
-            os.fdatasync(self._journal)
+            fsio.sync_data(self._journal)
             for s in segments:
                 self._claims[s.offset] = Claim(s.length, s.crc32, s.place, True)
             del self._waiting[: len(segments)]
@@ -419,7 +418,7 @@ class Part:
             self._suspect, self.difference = Spans(spans), Difference()
             if self._journal >= 0:
                 self._append({"forget": place})
-                os.fdatasync(self._journal)
+                fsio.sync_data(self._journal)
             self._hasher, self._hashed = self._new_hasher(), 0
         return spans
 
@@ -449,11 +448,11 @@ class Part:
         self._stop_thread()
         with self._mapped(), self._turn:
             self._reset()
-            os.ftruncate(self._file, 0)
+            fsio.truncate(self._file, 0)
             if self._journal >= 0:
                 os.close(self._journal)
                 self._journal = -1
-            self._journal_path.unlink(missing_ok=True)
+            fsio.discard(self._journal_path)
 
     def finish(self, whole: Path, size_bytes: int) -> None:
         """Sync and give the file its name; only for bytes that have been verified."""
@@ -463,13 +462,13 @@ class Part:
             if size < size_bytes:
                 raise Locked(f"{self.path}: another run has cut this file")
             if size > size_bytes:
-                os.ftruncate(self._file, size_bytes)
-            os.fsync(self._file)
+                fsio.truncate(self._file, size_bytes)
+            fsio.sync(self._file)
         self.close()
         with self._mapped():
-            os.replace(self.path, whole)
-            _sync_folder(whole.parent)
-            self._journal_path.unlink(missing_ok=True)
+            fsio.rename(self.path, whole)
+            fsio.sync_folder(whole.parent)
+            fsio.discard(self._journal_path)
 
     def close(self) -> None:
         """Stop the thread, claim what it has not yet, close the files."""
@@ -502,7 +501,7 @@ class Part:
     def _write_journal(self) -> None:
         """A journal of what is known now, put in place of the old one whole."""
         if self._claims:
-            os.fdatasync(self._file)
+            fsio.sync_data(self._file)
         places = [self._place_record(place, etag) for place, etag in self.places.items()]
         claims = [
             Segment(offset, claim.place, claim.length, claim.crc32).record
@@ -511,27 +510,27 @@ class Part:
         drops = [self._drop_record.record] if self._drop_record else []
         lines = [seal(record) for record in (self._identity, *places, *drops, *claims, self._run)]
         temporary = self._journal_path.with_suffix(".journal.tmp")
-        journal = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND, 0o644
-        )
+        journal, text = fsio.open_file(temporary, fsio.OVER), b"".join(lines)
         try:
-            written = _write_all(journal, b"".join(lines))
-            os.fsync(journal)
-            os.replace(temporary, self._journal_path)
-            _sync_folder(self.path.parent)
+            fsio.write_all(journal, text)
+            fsio.sync(journal)
+            fsio.rename(temporary, self._journal_path)
+            fsio.sync_folder(self.path.parent)
         except OSError:
             os.close(journal)
             raise
         if self._journal >= 0:
             os.close(self._journal)
-        self._journal, self._journal_bytes = journal, written
+        self._journal, self._journal_bytes = journal, len(text)
 
     def _place_record(self, place: str, etag: str) -> Record:
         announced = {"size_bytes": self.announced_bytes, "digests": list(self.announced_digests)}
         return {"place": place, "etag": etag, **announced}
 
     def _append(self, *records: Record) -> None:
-        self._journal_bytes += _write_all(self._journal, b"".join(map(seal, records)))
+        text = b"".join(map(seal, records))
+        fsio.write_all(self._journal, text)
+        self._journal_bytes += len(text)
 
     def _check_alone(self) -> None:
         """Locked if somebody else has written to the journal, or has put other files in their places."""
@@ -596,19 +595,3 @@ def _records(journal: Path) -> Iterator[Record]:
         return
     with file:
         yield from records(file)
-
-
-def _write_all(descriptor: int, data: bytes) -> int:
-    """Write it all, however little the system takes at once; returns its length."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    return len(data)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

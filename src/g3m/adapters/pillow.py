@@ -10,6 +10,9 @@ import warnings
 from functools import cache
 from typing import Any
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""By Pillow's names, for every `open`: of what else it could read EPS, for one, would start ghostscript."""
+
 _MODULES = re.compile(r"PIL\.")
 
 

@@ -27,7 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from g3m.adapters.pillow import load_pillow, silence
+from g3m.adapters.pillow import FORMATS, load_pillow, silence
+from g3m.core.structure import has_endless_scans
 from g3m.core.treatment import PIXEL_LIMIT
 
 Decode = Literal["fast", "near", "exact"]
@@ -50,7 +51,6 @@ BUFFER_LIMIT_BYTES = 2**23
 LONGEST = 4
 """Beyond this ratio of the sides too little of a scaled picture would show: Pillow makes the crop alone."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ADDRESS = re.compile(r"<_io\.BytesIO object at \w+>")
 _JPEG = b"\xff\xd8\xff"
 _FOUR_COLOURS = ("CMYK", "YCCK")
@@ -176,7 +176,7 @@ def _turbo(image: bytes, *, size: int, scales: tuple[int, ...], resample: Resamp
         height, width, space, _ = simplejpeg.decode_jpeg_header(image)
         if space in _FOUR_COLOURS:
             return _exact(image, size=size)
-        _refuse_bomb(width, height)
+        _refuse_bomb(image, width, height)
         eighths = next((n for n in scales if min(width, height) * n >= size * 8), 8)
         rows, columns = (-(-side * eighths // 8) for side in (height, width))
         buffer = _buffer(rows * columns * 3)
@@ -251,14 +251,16 @@ def _buffer(size_bytes: int) -> Any:
     return kept
 
 
-def _refuse_bomb(width: int, height: int) -> None:
+def _refuse_bomb(image: bytes, width: int, height: int) -> None:
     if width * height > PIXEL_LIMIT:
         raise Broken(f"{width} x {height} pixels are more than {PIXEL_LIMIT}")
+    if has_endless_scans(image, width, height):
+        raise Broken("too many scans")
 
 
 def _decoded(image: bytes) -> Any:
     """All pixels of a picture, by Pillow, in red, green and blue."""
-    with load_pillow().open(io.BytesIO(image), formats=_FORMATS) as opened:
-        _refuse_bomb(opened.width, opened.height)
+    with load_pillow().open(io.BytesIO(image), formats=FORMATS) as opened:
+        _refuse_bomb(image, opened.width, opened.height)
         opened.load()
         return opened if opened.mode == "RGB" else opened.convert("RGB")

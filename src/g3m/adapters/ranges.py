@@ -47,7 +47,7 @@ class Ranges:
         self._first = replace(policy, empty_attempts=min(policy.empty_attempts, FIRST_ATTEMPTS))
         self._answered = False
         self._lock = Lock()
-        self._led: dict[str, tuple[str, float]] = {}
+        self._led: dict[str, tuple[str, bool, float]] = {}
 
     def fetch(self, address: str, span: tuple[int, int], check: Check) -> bytes:
         """The bytes from `span[0]` to before `span[1]` of a file, or as many as `check` says.
@@ -57,10 +57,11 @@ class Ranges:
         """
         body, history, end_s = bytearray(), History(), time.monotonic() + PATIENCE_S
         while True:
-            before, led = len(body), self._target(address)
+            before, (led, inside) = len(body), self._target(address)
             request = Request(
                 url=led or address,
                 place=address,
+                inside=inside,
                 way=self._http.ways.of(address)[0],
                 start=span[0] + before,
                 end=span[1],
@@ -93,7 +94,7 @@ class Ranges:
                     to_come = check(item.answer, before)
                     self._answered = True
                     if item.url not in (request.place, request.url):
-                        self._led[request.place] = (item.url, time.monotonic() + LED_S)
+                        self._led[request.place] = (item.url, item.inside, time.monotonic() + LED_S)
                     if not to_come:
                         return
                 elif isinstance(item, Came):
@@ -113,10 +114,10 @@ class Ranges:
         with self._lock:
             self.fetched_bytes += came
 
-    def _target(self, address: str) -> str:
-        """Where a redirect led a short while ago, or nothing."""
-        url, until_s = self._led.get(address, ("", 0.0))
-        return url if time.monotonic() < until_s else ""
+    def _target(self, address: str) -> tuple[str, bool]:
+        """Where a redirect led a short while ago, or nothing; and whether it began at no public place."""
+        url, inside, until_s = self._led.get(address, ("", False, 0.0))
+        return (url, inside) if time.monotonic() < until_s else ("", False)
 
     def _wait(self, pool: Pool, address: str, end_s: float) -> Iterator[Occurrence]:
         """What happens to a pool's only transfer, to its end; Unreachable if it falls silent or crawls."""

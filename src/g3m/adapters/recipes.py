@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from g3m.adapters.plain import open_plain
 from g3m.core.errors import RecipeError, UnknownDataset
 from g3m.core.recipe import Recipe, parse, suggest
 
@@ -17,18 +18,34 @@ else:
     import tomli as tomllib
 
 GROUPS_FILE = "groups.toml"
+LIMIT_BYTES = 2**18
+_DOTS_LIMIT = 500
+"""In one line: tomllib takes minutes for a key of many thousand parts."""
+
+_WORDS_CHARACTERS = 300
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML document; RecipeError names the file and the line that does not parse."""
     try:
-        with open(path, "rb") as file:
-            body: dict[str, Any] = tomllib.load(file)
-            return body
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not a TOML document: {error}") from None
+        with open_plain(path) as file:
+            data = file.read(LIMIT_BYTES + 1)
+        if len(data) > LIMIT_BYTES:
+            raise RecipeError(f"{path}: more than {LIMIT_BYTES} bytes are no recipe and no settings")
+        if max(map(_dots, data.splitlines()), default=0) > _DOTS_LIMIT:
+            raise RecipeError(f"{path}: not a TOML document: a line of more than {_DOTS_LIMIT} dots")
+        body: dict[str, Any] = tomllib.loads(data.decode())
+        return body
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: not a TOML document: brackets too deep") from None
+    except ValueError as error:  # also a number of too many digits
+        raise RecipeError(f"{path}: not a TOML document: {str(error)[:_WORDS_CHARACTERS]}") from None
+
+
+def _dots(line: bytes) -> int:
+    return line.count(b".")
 
 
 def read_recipe(path: Path) -> Recipe:

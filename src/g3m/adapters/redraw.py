@@ -18,9 +18,9 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from g3m.adapters.pillow import load_pillow
+from g3m.adapters.pillow import FORMATS, load_pillow
 from g3m.core.segments import PROFILE_LIMIT_BYTES, with_segments
-from g3m.core.structure import look
+from g3m.core.structure import has_endless_scans, look
 from g3m.core.treatment import PIXEL_LIMIT, Resize
 
 DECODE_GAP = 1.5
@@ -29,7 +29,6 @@ DECODE_GAP = 1.5
 REDUCING_GAP = 3.0
 """Other formats are averaged down to so many times the wanted size before the filter."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _JPEG_FORMATS = ("JPEG", "MPO")  # several JPEGs in one file, as some cameras write: the first one counts
 _SPACES = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 """The colour space that an ICC profile states for the pixels of a mode."""
@@ -66,8 +65,10 @@ def redraw(
     _limit((seen.width, seen.height))  # before Pillow sees it: a header is enough to refuse
     pillow = load_pillow()
     try:
-        with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
             _limit(image.size)  # the two may read a crafted header differently
+            if has_endless_scans(data, *image.size):
+                raise NotDrawn("broken", "too many scans")
             frame = None if resize is None else _frame(image.size, resize)
             turning = seen.orientation if turn and seen.orientation != 1 else 0
             colouring = rgb and (image.mode in _GRAY or image.mode == "CMYK")
@@ -187,9 +188,14 @@ def _made_of_planes(image: Any, frame: _Frame, quality: int) -> bytes:
     gap = None if is_smaller else max((right - left) / wide * 0.99, 1.0)
     planes = [bright.resize(frame.size, way.LANCZOS if is_smaller else way.BICUBIC, _within(box, bright))]
     planes += [one.resize(half, way.HAMMING, _within(reach, one), gap) for one in colours]
-    buffers = [memoryview(one.tobytes()).cast("B", (one.height, one.width)) for one in planes]
-    made: bytes = simplejpeg.encode_jpeg_yuv_planes(*buffers, quality)
+    made: bytes = simplejpeg.encode_jpeg_yuv_planes(*map(_with_a_row_behind, planes), quality)
     return made
+
+
+def _with_a_row_behind(plane: Any) -> memoryview:
+    """A plane with its last row once more behind its end: where a side is odd, libjpeg-turbo reads there."""
+    data = plane.tobytes()
+    return memoryview(data + data[-plane.width :])[: len(data)].cast("B", (plane.height, plane.width))
 
 
 def _plain(image: Any) -> Any:

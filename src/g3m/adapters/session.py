@@ -111,6 +111,7 @@ def open_session(
         tokens=tokens,
         variables=variables,
         stopping=stop.is_set,
+        allow_private=settings.allow_private,
     )
     timetable = Timetable.parse(settings.bwlimit) if settings.bwlimit else None
     if settings.max_time:

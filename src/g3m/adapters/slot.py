@@ -144,7 +144,7 @@ class Slot:
                 headers[name] = value.strip() if known is None else f"{known}\n{value.strip()}"
         words = self.lines[0].split(None, 2) if self.lines else []
         complete = bool(self.lines) and self.lines[-1] in (b"\r\n", b"\n")
-        if complete and len(words) > 1 and words[1].isdigit():
+        if complete and len(words) > 1 and len(words[1]) == 3 and words[1].isdigit():
             self.reply.status = int(words[1])
         self.reply.headers = headers
 
@@ -187,7 +187,10 @@ class Slot:
             if why:
                 self.reply.stopped, self.reply.detail = "private_address", why
                 return pycurl.SOCKET_BAD
-        return self._keeper.keep(socket.socket(family, kind, protocol))
+        try:
+            return self._keeper.keep(socket.socket(family, kind, protocol))
+        except OSError:  # no descriptor is left, for example
+            return pycurl.SOCKET_BAD
 
     def finish(self, code: int, words: str) -> Reply:
         """The whole reply, when libcurl has done with it."""

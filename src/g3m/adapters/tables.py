@@ -10,11 +10,11 @@ use; other types are refused, extension types above all: some of them run code w
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from g3m.adapters import fsio
 from g3m.core.errors import BadArchive, NotRecognised, StorageError, UsageError, storage_error
 
 _BATCH_ROWS = 128
@@ -43,18 +43,15 @@ def write_parquet(
     arrow, parquet = _pyarrow()
     schema = arrow.schema([(name, getattr(arrow, kind)()) for name, kind in columns.items()])
     try:
-        with open(path, "xb") as file:
-            with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-                for rows in groups:
-                    values = {name: [row.get(name) for row in rows] for name in columns}
-                    writer.write_table(arrow.Table.from_pydict(values, schema=schema))
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise storage_error(error, path) from error
-        raise
+        with (
+            fsio.writing(path) as file,
+            parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            for rows in groups:
+                values = {name: [row.get(name) for row in rows] for name in columns}
+                writer.write_table(arrow.Table.from_pydict(values, schema=schema))
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def change_parquet(
@@ -63,18 +60,16 @@ def change_parquet(
     """Write the rows of a file as a new one of the same columns, each as `change` gives it; onto the disk."""
     arrow, parquet = _pyarrow()
     try:
-        with _Table(path) as table, open(made, "xb") as file:
-            with parquet.ParquetWriter(file, table.schema, compression="zstd") as writer:
-                for rows in table.batches(list(table.schema.names), batch_rows=_CHANGED_BATCH_ROWS):
-                    changed = [dict(change(row)) for row in rows]
-                    writer.write_table(arrow.Table.from_pylist(changed, schema=table.schema))
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:
-        made.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise storage_error(error, made) from error
-        raise
+        with (
+            _Table(path) as table,
+            fsio.writing(made) as file,
+            parquet.ParquetWriter(file, table.schema, compression="zstd") as writer,
+        ):
+            for rows in table.batches(list(table.schema.names), batch_rows=_CHANGED_BATCH_ROWS):
+                changed = [dict(change(row)) for row in rows]
+                writer.write_table(arrow.Table.from_pylist(changed, schema=table.schema))
+    except OSError as error:
+        raise storage_error(error, made) from error
 
 
 def parquet_columns(path: Path) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ can only be trusted when the stream around it has been checked to its end.
 
 A tar has checksums over its headers and none over its data, and its end is no more than zeros. A
 lenient reader takes a damaged header, or zeros in the middle, for the end of the archive and
-reports success. Here each of these is a BadArchive with the offset.
+reports success. Here each of these is a BadArchive with the offset. So are more zeros at the end than fill
+a record: a download that had the whole size from its start, and was not finished, ends like that.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from g3m.core.members import (
     Refusal,
     refuse_name,
 )
+from g3m.core.shard import RECORD_BYTES
 
 BLOCK_BYTES = 512
 PAX_LIMIT_BYTES = 64 * 2**10
+RECORD_LIMIT_BYTES = 2**20
+"""The largest record that an archive is taken to be filled up to: that of tapes."""
 
 _NEAR_BYTES, _FAR_BYTES, _TAIL_BYTES = 2**16, 2**12, 2**20
 
@@ -168,8 +172,8 @@ class _Listing:
         self._check_end(position)
 
     def _check_end(self, position: int) -> None:
-        """Two zero blocks, and nothing but zeros from there on."""
-        window = self._window
+        """Two zero blocks, and from there on nothing but the zeros that fill the last record."""
+        window, end = self._window, position
         if self._pax or self._gnu:
             raise window.bad(position, "an extension header without a member")
         if window.read(position + BLOCK_BYTES, BLOCK_BYTES, "the second zero block") != _ZEROS:
@@ -180,6 +184,11 @@ class _Listing:
             if other:
                 raise window.bad(position + len(tail) - len(other), "bytes behind the end")
             position += len(tail)
+        size_bytes = position - window.start
+        # Most programs write records of 20 blocks; those that use others use a power of two.
+        record = min(max(size_bytes & -size_bytes, RECORD_BYTES), RECORD_LIMIT_BYTES)
+        if position - end >= 2 * BLOCK_BYTES + record:
+            raise window.bad(end, f"{position - end} bytes of zeros where its end should be")
 
     def _header(self, block: bytes, position: int) -> _Header:
         """Take a header apart; its checksum, kind and size are checked."""

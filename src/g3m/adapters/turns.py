@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar, final
 
+from g3m.adapters import fsio
 from g3m.core.errors import storage_error
 
 MEMORY_BYTES = 2**24
@@ -75,15 +75,12 @@ class Turns(Generic[Result]):
         return first, second  # type: ignore[return-value]
 
     def _write(self, data: bytes | memoryview) -> tuple[int, int]:
-        start, left = self._end, memoryview(data)
+        start = self._end
         try:
             if self._file < 0:
-                self._file, name = tempfile.mkstemp(".turns.tmp", dir=self._folder)
-                os.unlink(name)
-            while left:
-                done = os.pwrite(self._file, left, self._end)
-                self._end += done
-                left = left[done:]
+                self._file = fsio.nameless(Path(self._folder))
+            fsio.write_all_at(self._file, data, start)
+            self._end += len(data)
         except OSError as error:
             raise storage_error(error, self._folder) from error
         return start, len(data)

@@ -19,6 +19,9 @@ from typing import Any
 
 from g3m.core.frames import OUT_OF_MEMORY, SIZES, frame_head
 
+_LEFT_TO_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Slurm sends them to every process of a step: a picture must not count as one that its decoder died of."""
+
 _OPEN_FILES = 32
 _READ_BYTES = 2**20
 _DETAIL_CHARACTERS = 200
@@ -79,7 +82,8 @@ def main(memory_bytes: int, cpu_s: float, wall_s: float) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)  # what a decoder prints must not stand among the answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _LEFT_TO_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
     try:
         from g3m.adapters.image import load_decoders
 

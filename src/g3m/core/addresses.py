@@ -50,6 +50,9 @@ _OWN = tuple(
         ("fc00::/7", "a private network"),
     )
 )
+STAND_INS = tuple(map(ip_network, ("198.18.0.0/15", "fc00::/18", "fdfe:dcba:9876::/64")))
+"""What proxy programs in TUN mode answer names with (fake-ip): where it leads is known to them alone."""
+
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _COMPATIBLE = ip_network("::/96")
 _NAT64 = ip_network("64:ff9b::/96")
@@ -84,6 +87,20 @@ def refusal(address: str, allow_private: bool = False) -> str:
         if number in network:
             return "" if allow_private else why
     return "" if isinstance(number, IPv4Address) or number in _GLOBAL_UNICAST else "reserved"
+
+
+def inside(address: str, allow_private: bool = False) -> str:
+    """Why no public host may redirect a download to a numeric address, in words; empty: it may.
+
+    Unlike a list, a download is let through to what a proxy program in TUN mode stands in for.
+
+    >>> inside("10.0.0.1"), inside("198.18.0.7"), inside("8.8.8.8")
+    ('a private network', '', '')
+    """
+    plain = literal(address)
+    if plain and any(ip_address(plain) in network for network in STAND_INS):
+        return ""
+    return refusal(address, allow_private)
 
 
 def _inside(number: IPv6Address) -> IPv4Address | None:

@@ -20,7 +20,6 @@ NAMES = ("dataset", "shard", "format", "host", "flag")
 _TEXT_LIMIT = 1000
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?")
 _WHOLE = re.compile(r"[0-9]{1,18}")
-_ID_LIMIT = 2**62
 _ROUNDING = 1e-6
 
 
@@ -144,7 +143,7 @@ def _value(name: str, parameter: str, text: str) -> object:
                 f"{parameter}：一个数或一个范围，例如 256-511、512- 或 -255",
             ) from None
     if name in ("seed", "after", "before"):
-        if not _WHOLE.fullmatch(text) or int(text) >= _ID_LIMIT:
+        if not _WHOLE.fullmatch(text):
             raise BadView(f"{parameter}: a whole number", f"{parameter}：一个整数")
         return int(text)
     if len(text) > _TEXT_LIMIT:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
+from g3m.core.addresses import STAND_INS
 from g3m.core.errors import Bilingual
 
 STAGES = ("dns", "tcp", "proxy", "tls", "answer", "body", "done")
@@ -20,7 +21,6 @@ SLOW_BYTES_PER_S = 100_000
 THROTTLED_RATIO = 2.0
 """Four connections that bring more than so many times what one brings: each is limited by itself."""
 
-_FAKE = tuple(map(ip_network, ("198.18.0.0/15", "fdfe:dcba:9876::/64")))
 _LOCAL_ENDINGS = (".local", ".lan", ".internal", ".intranet", ".home.arpa", ".localhost", ".test", ".invalid")
 
 CAUSES: Mapping[str, Bilingual] = {
@@ -202,7 +202,7 @@ def false_addresses(hop: Hop) -> bool:
 def fake_addresses(hop: Hop) -> bool:
     """Whether a name was answered by a proxy program on the way (fake-ip): then it carries what is direct."""
     found = [ip_address(address) for address in hop.addresses]
-    return any(address in network for address in found for network in _FAKE)
+    return any(address in network for address in found for network in STAND_INS)
 
 
 def _is_address(name: str) -> bool:

@@ -2,9 +2,12 @@
 
     dropped.jsonl    {"format": 1, "kind": "Dropped"}, then {"key", "reason", "from"} for each sample
 
-`shard` in a line: it lay there, and the shard was written anew without it. `rewriting` in the first line:
-shards are being exchanged at this moment, so that index and shards may differ until that is finished. All
-samples of a key are dropped. Reading lists is for steps/drop.py, exchanging shards for steps/rewrite.py.
+`check` in the first line is the crc32 of that line without it and of all others, so that a record that lost
+lines is not taken for a shorter one. `shard` in a line: it lay there, and the shard was written anew without
+it. `rewriting` in the first line: shards are being exchanged at this moment, so that index and shards may
+differ until that is finished. All samples of a key are dropped.
+
+Reading lists is for steps/drop.py, exchanging shards for steps/rewrite.py.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -108,12 +112,13 @@ class Record:
         head: dict[str, Any] = {"format": FORMAT, "kind": _KIND}
         if self.rewriting:
             head["rewriting"] = [_written(one) for one in self.rewriting]
-        lines = [head]
+        lines = []
         for key in sorted(self.drops):
             drop = self.drops[key]
             line = {"key": key, "reason": drop.reason, "from": drop.source}
             lines.append({**line, "shard": drop.shard} if drop.shard else line)
-        return "".join(clean(json.dumps(line, ensure_ascii=False)) + "\n" for line in lines)
+        rows = "".join(map(_line, lines))
+        return _line({**head, "check": _check(head, rows)}) + rows
 
 
 def parse(text: str | None) -> Record:
@@ -131,6 +136,9 @@ def parse(text: str | None) -> Record:
         head, *rows = map(json.loads, lines)
         if head["format"] != FORMAT or head["kind"] != _KIND:
             raise BadRecord("it is of another format")
+        check = head.pop("check", None)  # records of before have none
+        if check is not None and check != _check(head, text.partition("\n")[2]):
+            raise BadRecord("it is damaged, or cut")
         drops = [
             Drop(_text(row["key"]), _text(row["reason"]), _text(row["from"]), _text(row.get("shard", "")))
             for row in rows
@@ -153,6 +161,15 @@ def stamp_without(stamp: str, places: Sequence[int]) -> str:
     if not places:
         return base
     return f"{base}{_WITHOUT}{hashlib.sha256(repr(list(places)).encode()).hexdigest()[:16]}"
+
+
+def _line(body: Mapping[str, Any]) -> str:
+    return clean(json.dumps(body, ensure_ascii=False)) + "\n"
+
+
+def _check(head: Mapping[str, Any], rows: str) -> int:
+    """The checksum of a record: of its first line without it, and of all others."""
+    return zlib.crc32((_line(head) + rows).encode())
 
 
 def _written(one: Exchange) -> list[Any]:

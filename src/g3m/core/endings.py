@@ -15,7 +15,7 @@ from g3m.core.resume import Answer
 PROXY_FAILED = 97
 """libcurl's code for a SOCKS proxy that refused or broke off."""
 
-_RESET, _TIMED_OUT, _REFUSED = 104, 110, 111
+_RESET, _TIMED_OUT = 104, 110
 _UNREACHABLE = (1, 13, 100, 101, 112, 113)
 """What Linux calls a way that does not exist or is forbidden: EPERM, EACCES, E*UNREACH and E*DOWN."""
 

@@ -222,5 +222,4 @@ def row_key(shard: str, place: int, task_rows: int) -> str:
     >>> row_key("00042.tar", 7, 10_000), row_key("00001.tar", 7, 1_000)
     ('000420007', '00001007')
     """
-    digits = max(len(str(task_rows - 1)), 1)
-    return f"{shard.removesuffix('.tar')}{place:0{digits}d}"
+    return f"{shard.removesuffix('.tar')}{place:0{len(str(task_rows - 1))}d}"

@@ -1,7 +1,8 @@
 """The index of a dataset's samples: where each member of each sample lies, as one flat table.
 
-    magic "G3MINDX1" · u32 length of the head · head (JSON) · records · keys
-    head: shards, fields, samples; without a manifest also sizes, and folder if the shards lie elsewhere
+    magic "G3MINDX1" · u32 length of the head · head (JSON) · records · keys · u32 crc32 of all before
+    head: shards, fields, samples; without a manifest also sizes, and folder if the shards lie elsewhere;
+    checked, where the crc32 stands at the end, as it does in an index of a whole dataset
     record: u32 shard, u32 end of its key, then for each of fields: u64 offset, u32 size (0xFFFFFFFF: none)
 
 It is made while packing and can be made again from the shards; losing it loses nothing. Whatever stands in
@@ -19,10 +20,11 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
 from g3m.core.errors import NotVerified
 from g3m.core.members import refuse_name
-from g3m.core.shard import Entry, Field
+from g3m.core.shard import BLOCK_BYTES, Entry, Field
 
 MAGIC = b"G3MINDX1"
 FIELDS = ("jpg", "json", "txt")
@@ -61,13 +63,16 @@ class Head:
     """Bytes of each shard when it was indexed; empty: a manifest has them."""
     folder: str = ""
     """Where the shards lie, if not beside the index."""
+    checked: bool = False
+    """Whether a crc32 of all bytes stands behind the keys."""
 
     def __post_init__(self) -> None:
         names = all(isinstance(name, str) and not refuse_name(name) for name in self.shards)
         fields = all(isinstance(name, str) and is_field(name) for name in self.fields)
         sizes = all(type(size) is int and 0 <= size <= _END_LIMIT_BYTES for size in self.sizes)
         samples = type(self.samples) is int and self.samples >= 0
-        if not (names and fields and sizes and samples and isinstance(self.folder, str)):
+        words = isinstance(self.folder, str) and isinstance(self.checked, bool)
+        if not (names and fields and sizes and samples and words):
             raise ValueError(_HEAD)
         if not 1 <= len(set(self.fields)) == len(self.fields) <= FIELDS_LIMIT:
             raise ValueError(_HEAD)
@@ -81,6 +86,8 @@ class Head:
             body["sizes"] = self.sizes
         if self.folder:
             body["folder"] = self.folder
+        if self.checked:
+            body["checked"] = True
         text = json.dumps(body).encode()
         return MAGIC + _LENGTH.pack(len(text)) + text
 
@@ -90,13 +97,13 @@ class Head:
         try:
             body = json.loads(text)
             lists = [body["shards"], body["fields"], body.get("sizes", [])]
-            samples, folder = body["samples"], body.get("folder", "")
+            samples, folder, checked = body["samples"], body.get("folder", ""), body.get("checked", False)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError("the head of the index cannot be read") from None
         if not all(isinstance(item, list) for item in lists):
             raise ValueError(_HEAD)
         shards, fields, sizes = (tuple(item) for item in lists)
-        return cls(shards=shards, samples=samples, fields=fields, sizes=sizes, folder=folder)
+        return cls(shards=shards, samples=samples, fields=fields, sizes=sizes, folder=folder, checked=checked)
 
 
 def is_field(name: str) -> bool:
@@ -112,6 +119,11 @@ def pictures(extensions: Sequence[str]) -> list[str]:
     """
     plain = [name for name in IMAGES if name in extensions]
     return plain + [name for name in extensions if "." in name and name.rpartition(".")[2] in IMAGES]
+
+
+def checksum(crc: int) -> bytes:
+    """A crc32 as it stands at the end of a file."""
+    return _LENGTH.pack(crc)
 
 
 @cache
@@ -167,7 +179,8 @@ class Index:
         if self._keys > len(self._data):
             raise ValueError("the index is cut")
         self.keys_bytes = self._key_end(self._samples - 1) if self._samples else 0
-        if self._keys + self.keys_bytes != len(self._data):
+        self._check = self._keys + self.keys_bytes
+        if self._check + _LENGTH.size * self.head.checked != len(self._data):
             raise ValueError("the index is cut, or something follows it")
 
     def __len__(self) -> int:
@@ -177,6 +190,13 @@ class Index:
     def data(self) -> memoryview:
         """The bytes that it is read from."""
         return self._data
+
+    @property
+    def intact(self) -> bool:
+        """Whether every byte is as it was written, as far as a crc32 says so; True where none stands."""
+        if not self.head.checked:
+            return True
+        return bytes(self._data[self._check :]) == checksum(crc32(self._data[: self._check]))
 
     def place(self, number: int) -> tuple[int, ...]:
         """Where a sample lies: the number of its shard, then offset and size (or ABSENT) of each of `fields`.
@@ -265,13 +285,33 @@ class Index:
     @property
     def key_data(self) -> bytes:
         """All keys, one behind the other."""
-        return bytes(self._data[self._keys :])
+        return bytes(self._data[self._keys : self._check])
 
     def starts(self) -> list[int]:
         """Where the samples of each shard begin, and where those of the last end."""
         numbers = range(self._samples)
         shards = range(len(self.shards) + 1)
         return [bisect_left(numbers, shard, key=lambda at: self.place(at)[0]) for shard in shards]
+
+    def first_misplaced(self, samples: Sequence[int]) -> int:
+        """The first sample that cannot lie where it is said to, -1 if there is none; NotVerified as `place`.
+
+        `samples` counts those of each shard. In a tar files lie one behind the other, each behind its header.
+        """
+        first = 0
+        for shard, count in enumerate(samples):
+            end = 0
+            for number in range(first, first + count):
+                place = self.place(number)
+                spans = ((place[at], place[at + 1]) for at in range(1, len(place), 2))
+                for offset, size in sorted(span for span in spans if span[1] != ABSENT):
+                    if offset % BLOCK_BYTES or offset < end + BLOCK_BYTES:
+                        return number
+                    end = offset + size + -size % BLOCK_BYTES
+                if place[0] != shard:
+                    return number
+            first += count
+        return -1
 
     def records(self, shard: int, keys_before: int, fields: Sequence[str] = ()) -> bytes:
         """The records as part of a larger index, in which this index's one shard has another number."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 from g3m.core.index import (
     ABSENT,
@@ -17,6 +18,7 @@ from g3m.core.index import (
     NO_PLACE,
     Head,
     Index,
+    checksum,
     mapped,
     record,
 )
@@ -105,6 +107,14 @@ def joined(head: Head, part: Callable[[int], Index]) -> Iterator[bytes]:
 
     Each is asked for twice, so that one at a time is in memory. ValueError if the keys are too many.
     """
+    crc = 0
+    for piece in _joined(replace(head, checked=True), part):
+        crc = crc32(piece, crc)
+        yield piece
+    yield checksum(crc)
+
+
+def _joined(head: Head, part: Callable[[int], Index]) -> Iterator[bytes]:
     yield head.encode()
     keys_bytes = 0
     for number in range(len(head.shards)):

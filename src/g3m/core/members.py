@@ -65,7 +65,7 @@ def refuse_name(name: str) -> str | None:
 
 def basename(name: str) -> str:
     """The last component of a member's name."""
-    return name.rsplit("/", 1)[-1]
+    return name.rpartition("/")[2]
 
 
 def inside(name: str, folder: str) -> str | None:

@@ -1,12 +1,15 @@
 """Proofs that work is done: receipts of tasks, and the manifest that merges a dataset's receipts.
 
 Receipts and manifests hold no times, hosts or routes: the same input gives the same documents on
-every machine. A receipt that cannot be read counts as absent, and its task is done again.
+every machine. A receipt that cannot be read counts as absent, and its task is done again. Receipts end with a
+checksum of all before it, so that one wrong bit makes them absent, too; the manifest is there to be edited.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
@@ -23,6 +26,10 @@ FORMAT = 1
 _OF_ROWS = ("reasons", "again", "found")
 """Fields of receipts that are written for gathered shards only: those of others stay what they were."""
 
+_CHECK = re.compile(r',\n "check": (\d{1,10})\n\}\n\Z')
+"""The end of a receipt: the crc32 of what stands before it."""
+
+_WHOLE_LIMIT = 2**63
 _Made = TypeVar("_Made")
 _Named = TypeVar("_Named", "PlannedShard", ShardSummary)
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -70,6 +77,8 @@ class PlannedShard:
     name: str
     offset_bytes: int
     samples: int
+    crc32: int | None = None
+    """Of these lines; None in receipts of before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +178,11 @@ def to_json(document: AssetReceipt | Arrangement | ShardReceipt | Manifest) -> s
     if isinstance(document, ShardReceipt):
         body = {name: value for name, value in body.items() if value or name not in _OF_ROWS}
     # Lone surrogates, which names in a caption file may hold, cannot be written as UTF-8.
-    return clean(json.dumps(body, indent=1, ensure_ascii=False, default=str)) + "\n"
+    text = clean(json.dumps(body, indent=1, ensure_ascii=False, default=str)) + "\n"
+    if isinstance(document, Manifest):
+        return text
+    text = text.removesuffix("\n}\n")
+    return f'{text},\n "check": {zlib.crc32(text.encode())}\n}}\n'
 
 
 def asset_receipt(text: str) -> AssetReceipt | None:
@@ -245,10 +258,15 @@ def manifest(text: str) -> Manifest | None:
 
 
 def _body(text: str, kind: str) -> dict[str, Any] | None:
+    check = _CHECK.search(text)
     try:
+        if check and zlib.crc32(text[: check.start()].encode()) != int(check[1]):
+            return None
         body = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    if isinstance(body, dict):
+        body.pop("check", None)
     if not isinstance(body, dict) or body.pop("format", None) != FORMAT or body.pop("kind", None) != kind:
         return None
     return body
@@ -267,7 +285,7 @@ def _make(kind: type[_Made], values: Mapping[str, Any]) -> _Made:
     made = kind(**values)
     for item in fields(made):  # type: ignore[arg-type]  # every kind here is a dataclass
         value = getattr(made, item.name)
-        if item.type == "int":
+        if item.type == "int" or (item.type == "int | None" and value is not None):
             _whole(value)
         elif item.type == "str" and not isinstance(value, str):
             raise TypeError(f"{item.name} is no text")
@@ -282,8 +300,8 @@ def _named(made: _Named) -> _Named:
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _WHOLE_LIMIT:
+        raise TypeError("no count")
     return value
 
 

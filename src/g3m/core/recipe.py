@@ -25,6 +25,8 @@ READERS = ("coco_captions", "localized_narratives", "pairs", "shards", "urls")
 COLUMNS = ("url", "caption", "sha256")
 """The keys of `[samples]` that name columns of a list."""
 
+_PROBLEMS_SHOWN = 50
+
 SCHEMES = ("https://", "http://", "hub://", "kaggle://")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -182,7 +184,8 @@ def parse(raw: Mapping[str, Any], *, file: str) -> Recipe:
     top.finish()
     _check_whole(recipe, top)
     if problems:
-        raise RecipeError("\n".join(f"{file}: {problem}" for problem in problems))
+        more = [f"and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
+        raise RecipeError("\n".join(f"{file}: {one}" for one in [*problems[:_PROBLEMS_SHOWN], *more]))
     return recipe
 
 

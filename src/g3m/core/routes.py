@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from g3m.core.proxies import Ways, label
-from g3m.core.secrets import host_of, mask
+from g3m.core.secrets import LOOPBACK, host_of, mask
 
 HUB_ENDPOINT = "https://huggingface.co"
 KAGGLE_ENDPOINT = "https://www.kaggle.com"
@@ -96,6 +96,17 @@ def rewrite(url: str, mirrors: Iterable[Mirror]) -> tuple[str, ...]:
     best = max(fitting, key=lambda mirror: len(mirror.prefix))
     rest = url[len(best.prefix) :]
     return tuple(dict.fromkeys(place + rest for place in best.places))
+
+
+def in_the_clear(urls: Iterable[str]) -> tuple[str, ...]:
+    """The hosts, each once, whose answers anybody on the way can alter: plain http, and not this machine.
+
+    >>> in_the_clear(["http://lan.example/a", "https://far.example/b", "http://127.0.0.1:80/c"])
+    ('lan.example',)
+    """
+    plain = (url for url in urls if url.startswith("http://"))
+    far = (url for url in plain if (urlsplit(url).hostname or "") not in LOOPBACK)
+    return tuple(dict.fromkeys(map(host_of, far)))
 
 
 def candidates(

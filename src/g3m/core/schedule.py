@@ -328,7 +328,8 @@ class Schedule:
             if any(self._eta_s(rival, now_s) < math.inf for rival in rivals):
                 continue  # somebody runs this race already, and may win it
             victim, finish_s, begin = transfer, eta_s, gap[0]
-        rate = self.rate(source, now_s) or self.meter.rate(now_s) / max(len(self.transfers), 1)
+        known = self.rate(source, now_s)
+        rate = known or self.meter.rate(now_s) / max(len(self.transfers), 1)
         if victim is None or (not rate and finish_s < math.inf):
             return None
         if source.has is not None and not source.has.covers(begin, victim.end):
@@ -336,6 +337,8 @@ class Schedule:
         if not rate:
             return begin, victim.end  # nobody has delivered yet: whoever answers first
         left, wait_s = victim.end - begin, source.latency_s
+        if not known and left < self.limits.least_piece_bytes and finish_s > self.limits.horizon_s:
+            return begin, victim.end  # a little that takes long: try it, who knows
         alone_s = left / rate + wait_s
         if finish_s > 3 * alone_s + 0.5:
             return begin, victim.end  # it crawls: a race for all of it

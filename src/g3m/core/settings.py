@@ -17,6 +17,9 @@ from g3m.core.errors import SettingsError
 from g3m.core.routes import HUB_ENDPOINT, KAGGLE_ENDPOINT, Endpoints, Mirror
 from g3m.core.secrets import mask
 
+_SHOWN_CHARACTERS = 200
+"""Of a key or a value in a message."""
+
 Value = str | int | float | bool | tuple[str, ...]
 
 
@@ -172,7 +175,7 @@ OPTIONS = (
         default=False,
         flag="--allow-private",
         personal=True,
-        help="Let URLs of a list lead into private networks and to this machine: for a lab's own servers.",
+        help="Let URLs of a list, and redirects, lead into private networks and to this machine.",
     ),
     Option(
         name="ignore_robots_txt",
@@ -431,9 +434,17 @@ def merge(layers: Sequence[Layer]) -> Settings:
             else:
                 near = difflib.get_close_matches(name, [*known, "mirrors"], n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise SettingsError(f"{layer.origin}: {name}: unknown key{hint}")
+                raise SettingsError(f"{layer.origin}: {name[:_SHOWN_CHARACTERS]}: unknown key{hint}")
             origins[name] = layer.origin
     return Settings(**values, origins=origins)
+
+
+def _shown(value: object) -> str:
+    """A value in a message."""
+    try:
+        return repr(value)[:_SHOWN_CHARACTERS]
+    except ValueError:  # a number of more digits than Python writes
+        return "a number without end"
 
 
 def _convert(option: Option, value: Any, origin: str) -> Value:
@@ -442,11 +453,12 @@ def _convert(option: Option, value: Any, origin: str) -> Value:
     if isinstance(default, bool):
         if isinstance(value, bool):
             return value
-        if str(value).lower() in ("1", "true", "yes", "on"):
+        word = _shown(value).strip("'").lower()
+        if word in ("1", "true", "yes", "on"):
             return True
-        if str(value).lower() in ("0", "false", "no", "off"):
+        if word in ("0", "false", "no", "off"):
             return False
-        raise SettingsError(f"{where}: must be true or false, not {value!r}")
+        raise SettingsError(f"{where}: must be true or false, not {_shown(value)}")
     if isinstance(default, tuple):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",")) if origin == "environment" else (value,)
@@ -467,7 +479,7 @@ def _text(option: Option, value: Any, where: str) -> str:
         raise SettingsError(f"{where}: must be an address that begins with https:// or http://")
     if option.choices and value not in option.choices:
         raise SettingsError(
-            f"{where}: must be one of {', '.join(c for c in option.choices if c)}, not {value!r}"
+            f"{where}: must be one of {', '.join(c for c in option.choices if c)}, not {_shown(value)}"
         )
     return value
 
@@ -476,13 +488,13 @@ def _number(option: Option, value: Any, where: str) -> int | float:
     try:
         number = int(value) if isinstance(option.default, int) else float(value)
     except (TypeError, ValueError, OverflowError):
-        raise SettingsError(f"{where}: must be a number, not {value!r}") from None
+        raise SettingsError(f"{where}: must be a number, not {_shown(value)}") from None
     if isinstance(value, float) and number != value:  # also NaN, which equals nothing
-        raise SettingsError(f"{where}: must be a whole number, not {value!r}")
+        raise SettingsError(f"{where}: must be a whole number, not {_shown(value)}")
     # Written so that NaN, which is neither below nor above, is refused.
     if isinstance(value, bool) or not option.least <= number <= option.most:
         bounds = f"from {option.least:g} " + (f"to {option.most:g}" if option.most < math.inf else "up")
-        raise SettingsError(f"{where}: must be a number {bounds}, not {value!r}")
+        raise SettingsError(f"{where}: must be a number {bounds}, not {_shown(value)}")
     return number
 
 

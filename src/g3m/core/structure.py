@@ -16,6 +16,12 @@ from g3m.core.treatment import CLASSES, PIXEL_LIMIT
 STEPS_LIMIT = 100_000
 """More segments or chunks than this has no picture; to follow them all would be to let a file hold us up."""
 
+SCANS_LIMIT = 500
+"""A decoder goes through all of a JPEG for each of its scans; cameras and the web write a dozen at most."""
+
+_SCANS_COUNTED_FROM = 2**40
+"""Pixels times bytes: in what is smaller so many scans have no room that a decoder would take long."""
+
 _SEGMENT = struct.Struct(">BBH")
 _FRAME = struct.Struct(">BHHB")
 _CHUNK = struct.Struct(">I4s")
@@ -92,6 +98,12 @@ def look(data: bytes | memoryview) -> Structure:
             seen.is_broken = True
         seen.is_broken = seen.is_broken or not seen.width or not seen.height
     return Structure(kind, seen.width, seen.height, _classes(kind, seen), seen.end, seen.orientation)
+
+
+def has_endless_scans(data: bytes, width: int, height: int) -> bool:
+    """Whether a JPEG of so many pixels has so many scans that to decode it takes minutes."""
+    is_large = width * height * len(data) > _SCANS_COUNTED_FROM and data.startswith(b"\xff\xd8")
+    return is_large and data.count(bytes((0xFF, _SCAN))) > SCANS_LIMIT
 
 
 def _classes(kind: ImageKind, seen: _Seen) -> tuple[str, ...]:

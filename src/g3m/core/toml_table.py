@@ -10,6 +10,11 @@ from typing import Any
 
 from g3m.core.digest import Digest
 
+_SHOWN_CHARACTERS = 500
+"""Of a key and of a problem: either may hold what somebody wrote."""
+
+_WHOLE_LIMIT = 2**63
+
 
 @dataclass(slots=True)
 class Table:
@@ -25,7 +30,7 @@ class Table:
 
     def note(self, key: str, problem: str) -> None:
         """Note what is wrong with a key."""
-        self.problems.append(f"{self._at(key)}: {problem}")
+        self.problems.append(f"{self._at(key)[:_SHOWN_CHARACTERS]}: {problem[:_SHOWN_CHARACTERS]}")
 
     def _take(self, key: str, kind: type, word: str) -> Any:
         self.seen.add(key)
@@ -53,8 +58,8 @@ class Table:
     def whole(self, key: str) -> int | None:
         """A whole number that is not negative, or None."""
         value: int | None = self._take(key, int, "a whole number")
-        if value is not None and value < 0:
-            self.note(key, "must not be negative")
+        if value is not None and not 0 <= value < _WHOLE_LIMIT:
+            self.note(key, "must not be negative" if value < 0 else f"must be below {_WHOLE_LIMIT}")
             return None
         return value
 

@@ -21,11 +21,12 @@ ACTIONS: tuple[Action, ...] = ("keep", "reject", "fix")
 PIXEL_LIMIT = 64_000_000
 """The largest picture of all sources has 25 million pixels; one of 64 million takes 256 MB."""
 
-DRAWING = 2
+DRAWING = 3
 """The way in which pictures are encoded anew; another one gives other bytes, and another identity.
 
 1   Lanczos over red, green and blue, encoded by Pillow; treatments of that time do not name it
 2   bicubic over brightness and colour apart (docs/guides/resizing.md)
+3   the last row counts once where a side is odd; TIFF too
 """
 
 CAPTION_LIMIT_BYTES = 65536

@@ -30,7 +30,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HOST = re.compile(r"(?!.{254})[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _BRACKETS = re.compile(r"(?:\[[^\[\]]*\](?::[0-9]*)?|[^\[\]]*)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_DOTS = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
 
 
 class BadUrl(ValueError):
@@ -150,7 +149,9 @@ def _one_host(place: str) -> str:
 def _to_ascii(host: str) -> str:
     """A name with letters of any script as it stands in DNS; what cannot be seen in it is refused."""
     # One letter at a time: a whole word's capital sigma at its end would become another letter.
-    folded = normalize("NFKC", "".join(letter.lower() for letter in normalize("NFKC", host))).translate(_DOTS)
+    folded = normalize("NFKC", "".join(letter.lower() for letter in normalize("NFKC", host)))
+    # The full stops of other widths are this one or `.` by now.
+    folded = folded.replace("\u3002", ".")
     if any(category(letter)[0] in "CZ" for letter in folded):
         raise BadUrl("its host holds characters that cannot be seen")
     labels = folded.split(".")

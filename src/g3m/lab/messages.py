@@ -124,7 +124,9 @@ class Delivery:
 
     `hang_up_after_bytes` closes the connection after so much of the body, with RST if `reset`;
     `stall_after_bytes` is silent for `stall_s` there and then goes on; `length_lie_bytes` is added
-    to the true Content-Length; `silent_s` answers nothing at all and closes after that time.
+    to the true Content-Length; `unsaid` says no length, so that the body ends with the connection;
+    `behind` is sent after the answer, where the next one is expected; `silent_s` answers nothing at all
+    and closes after that time.
     """
 
     hang_up_after_bytes: int | None = None
@@ -134,6 +136,8 @@ class Delivery:
     bytes_per_s: float | None = None
     chunked: bool = False
     length_lie_bytes: int = 0
+    unsaid: bool = False
+    behind: bytes = b""
     silent_s: float | None = None
 
 

@@ -160,9 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         is_chunked = delivery.chunked and self.request_version != "HTTP/1.0"
+        self.close_connection |= delivery.unsaid
         self._send_head(reply, is_chunked)
         if asked.method != "HEAD" and reply.status not in BODILESS_STATUSES:
             self._send_body(reply.body, delivery, _Pen(self, line, is_chunked))
+        self.wfile.write(delivery.behind)
         if delivery.length_lie_bytes:
             self.close_connection = True
 
@@ -172,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if is_chunked:
             self.send_header("Transfer-Encoding", "chunked")
-        elif not reply.delivery.chunked and reply.status not in BODILESS_STATUSES:
+        elif not (reply.delivery.chunked or reply.delivery.unsaid) and reply.status not in BODILESS_STATUSES:
             length = reply.body.size_bytes + reply.delivery.length_lie_bytes
             self.send_header("Content-Length", str(length))
         if self.close_connection:

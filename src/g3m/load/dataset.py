@@ -18,6 +18,7 @@ from math import isfinite
 from operator import index as as_number
 from typing import TYPE_CHECKING, Any
 
+from g3m.adapters.pillow import FORMATS
 from g3m.core.errors import ContentError, SettingsError
 from g3m.core.settings import Settings
 from g3m.load.captions import POLICIES, Policy, captions_of, chosen, text_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Weights = Sequence[float] | Mapping[str, float]
+
 
 SHOWN_CHARACTERS = 60
 """How much of a caption is printed with a sample."""
@@ -68,7 +70,7 @@ class Sample:
         """The image by Pillow, decoded when its pixels are asked for; Pillow's errors are not changed."""
         from PIL import Image
 
-        return Image.open(io.BytesIO(self.image))
+        return Image.open(io.BytesIO(self.image), formats=FORMATS)
 
 
 class Dataset:

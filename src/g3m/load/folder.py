@@ -7,7 +7,6 @@ and captions are for load/dataset.py.
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from g3m.adapters.local import LocalReader
+from g3m.adapters.mapped import mapped
 from g3m.adapters.ports import ShardReader
 from g3m.core.dropped import DROPPED, BadRecord, Record
 from g3m.core.dropped import parse as parse_record
@@ -401,9 +401,7 @@ def _parsed(place: str, reader: ShardReader) -> Record:
 def _mapped(path: Path) -> memoryview | None:
     """A file as if it were in memory; None if it is not there."""
     try:
-        # Not waiting: a pipe of that name would block for ever.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return mapped(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:  # nothing can be mapped of an empty file

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Union
 
+from g3m.adapters.plain import read_plain
 from g3m.adapters.recipes import Recipes
 from g3m.core.errors import Bilingual, SettingsError, UnknownDataset
 from g3m.core.receipt import manifest
@@ -112,7 +113,7 @@ def _below(root: str) -> dict[str, list[str]]:
     home: dict[str, list[str]] = {}
     for path in _manifests(Path(root)):
         try:
-            body = manifest(path.read_text(encoding="utf-8", errors="replace"))
+            body = manifest(read_plain(path).decode("utf-8", "replace"))
         except OSError:
             continue
         if body is not None:

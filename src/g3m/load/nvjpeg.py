@@ -17,7 +17,7 @@ from typing import Any
 
 from g3m.adapters.pixels import Broken, Preprocess, pixels
 from g3m.core.errors import UsageError
-from g3m.core.structure import look
+from g3m.core.structure import has_endless_scans, look
 
 LARGEST_PIXELS = 16_000_000
 """Larger ones are decoded on the CPU, so that one picture cannot take the memory of the device."""
@@ -40,7 +40,8 @@ def compressed(image: bytes, preprocess: Preprocess) -> Any:
     """The bytes themselves if the device shall decode them, else its pixels; raises Broken."""
     seen = look(image)
     fits = seen.kind == "jpeg" and _FOR_DEVICE.issuperset(seen.classes)
-    if fits and seen.width * seen.height <= LARGEST_PIXELS and not _STORES_RGB.search(image, 0, 4096):
+    fits = fits and seen.width * seen.height <= LARGEST_PIXELS and not _STORES_RGB.search(image, 0, 4096)
+    if fits and not has_endless_scans(image, seen.width, seen.height):
         return image
     return pixels(image, preprocess)
 

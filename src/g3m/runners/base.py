@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from g3m.adapters.disk import Lease, read_document, remove
+from g3m.adapters.disk import Lease, is_being_made, read_document, remove
 from g3m.adapters.parts import claimed_bytes
 from g3m.adapters.session import Session
 from g3m.core.agenda import Agenda
@@ -72,7 +72,6 @@ RESHARD_STEPS = {**STEPS, "arrange": survey, "pack": repack}
 GATHER_STEPS = {**STEPS, "arrange": lay_out, "pack": gather}
 INODES_SPARE = 1000
 ROUNDS = 2
-
 
 SILENT_TASKS = 3
 """So many tasks in a row that nobody answered, and no other is begun: the network is dead."""
@@ -368,13 +367,13 @@ def sweep(plan: Plan, whole: Mapping[str, Manifest], session: Session) -> None:
 def _leftovers(plan: Plan, whole: Mapping[str, Manifest], session: Session) -> list[Path]:
     """What a killed run left half made, or made and could not clear; journaled parts are no leftovers."""
     work = session.store.work
-    found = [*work.glob("parts/*.making"), *work.rglob("*.tmp")]
-    # Another part of the run may be taking its lease at this moment.
-    found = [path for path in found if not path.match("*.lock.*-of-*")]
+    found = session.store.half_made()
     found += (path for path in work.glob("parts/*.journal") if not path.with_suffix(".part").exists())
     waiting = [dataset for dataset in plan.datasets if dataset.name not in whole]
     for dataset in plan.datasets:
         found += (session.store.root / dataset.recipe.folder).glob(".*.tmp")
+    found = [path for path in found if not is_being_made(path)]
+    for dataset in plan.datasets:
         if dataset.name in whole:
             found += used_up(dataset, waiting, session)
     return found

@@ -25,7 +25,7 @@ from g3m.steps.check import broken, check, forget, manifests, unreadable
 from g3m.steps.examine import Depth, judging
 from g3m.steps.ledger import Finding, Ledger
 from g3m.steps.ready import FORM
-from g3m.steps.resolve import check_treatment, resolve
+from g3m.steps.resolve import check_treatment, resolve, unprotected
 from g3m.steps.rewrite import finish_all
 
 VERIFICATION = "verify/"
@@ -87,6 +87,9 @@ def get(
     StorageError or Interrupted.
     """
     session = make_session(options)
+    if on_event:
+        for note in unprotected(session.recipes.expand(datasets), session.settings):
+            on_event(Noted(text=note[0]))
     return get_in(datasets, session, [on_event] if on_event else [])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from g3m.adapters.disk import link_or_copy
+from g3m.adapters.disk import link_or_copy, remove
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
@@ -28,7 +28,7 @@ from g3m.core.samples import safe_key
 from g3m.core.shard import Entry, Field, ShardSummary
 from g3m.core.sniff import image_kind
 from g3m.steps.dropped import record_of
-from g3m.steps.find import located, present
+from g3m.steps.find import located, on_trust, present
 from g3m.steps.pack import Packed, finish_shard, making_path
 
 FIELD_OF = {"jpg": "jpg", "jpeg": "jpg", "png": "jpg", "webp": "jpg", "json": "json", "txt": "txt"}
@@ -72,7 +72,7 @@ def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
         raise BadArchive(f"{asset.name}: the fetched file is gone; run again")
     path = located(session, asset, receipt)
     survey = _Survey(dropped=record_of(dataset, session))
-    with MemberReader(path) as reader:
+    with on_trust(session, asset, receipt), MemberReader(path) as reader:
         for number, group in enumerate(_groups(list_tar(path), survey)):
             session.check_stop()
             _judge(group, reader, survey)
@@ -90,7 +90,7 @@ def adopt(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
             packed, summary = _rewrite(reader, part, survey)
     yield finish_shard(task, dataset, part, summary, packed, session)
     if not receipt.path:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def _check_borrowed(name: str, survey: _Survey) -> None:

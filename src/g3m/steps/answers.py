@@ -36,6 +36,7 @@ def take_head(download: Download, transfer: Transfer, item: Headed) -> Iterator[
     go = decide(wanted, item.answer, now=download.session.now())
     if transfer.redirected:
         download.addresses[source.rank] = item.url
+        download.inside[source.rank] = item.inside
     if item.answer.status == 200 and (transfer.start or transfer.end < download.schedule.size_bytes):
         _take_whole(download, transfer, item.answer)
     if not download.pinned:

@@ -7,29 +7,32 @@ each `pack` task then reads its own range of lines and needs to know nothing of 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from zlib import crc32
 
-from g3m.adapters.disk import make_folder, rename, write_document
+from g3m.adapters.disk import replacing, write_document
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher, disagreement
-from g3m.core.errors import BadArchive, DigestMismatch, NotRecognised, storage_error
+from g3m.core.errors import BadArchive, DigestMismatch, NotRecognised
 from g3m.core.events import Event, TaskFinished
 from g3m.core.members import Member, Refusal, inside
 from g3m.core.plan import DatasetPlan, Plan, Task
 from g3m.core.receipt import (
     Arrangement,
+    AssetReceipt,
     PlannedShard,
     Rejected,
     count_reasons,
     to_json,
 )
+from g3m.core.recipe import Asset
 from g3m.core.samples import (
     Draft,
     Pick,
@@ -43,7 +46,7 @@ from g3m.core.samples import (
 )
 from g3m.steps.arrangement import check_rejected, list_path, read_arrangement, sources_present
 from g3m.steps.duplicates import Duplicates
-from g3m.steps.find import read_receipt
+from g3m.steps.find import on_trust, read_receipt
 from g3m.steps.pairs import pair_up
 from g3m.steps.streamed import streamed_holding
 from g3m.steps.unfold import Holding, unfold
@@ -105,25 +108,17 @@ def write_list(
 ) -> tuple[tuple[PlannedShard, ...], int]:
     """Write the list in shard order; returns each shard's range and the size of the list."""
     shards: list[PlannedShard] = []
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        make_folder(path.parent)
-        with open(temporary, "wb") as file:
-            for number, group in groupby(picks, key=lambda item: item[0]):
-                start, count = file.tell(), 0
-                for _, pick in group:
-                    session.check_stop()
-                    file.write(pick.to_line().encode())
-                    count += 1
-                shards.append(PlannedShard(name=shard_name(number), offset_bytes=start, samples=count))
-            size_bytes = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
-        rename(temporary, path)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        for number, group in groupby(picks, key=lambda item: item[0]):
+            start, count, check = file.tell(), 0, 0
+            for _, pick in group:
+                session.check_stop()
+                line = pick.to_line().encode()
+                file.write(line)
+                count, check = count + 1, crc32(line, check)
+            name = shard_name(number)
+            shards.append(PlannedShard(name=name, offset_bytes=start, samples=count, crc32=check))
+        size_bytes = file.tell()
     return tuple(shards), size_bytes
 
 
@@ -247,7 +242,13 @@ class _Arranger:
         receipt = read_receipt(self._session, asset)
         if receipt is None:
             raise BadArchive(f"{asset_name}: its receipt is gone; run again")
-        yield from unfold(asset, receipt, self._session, nested=nested)
+        with on_trust(self._session, asset, receipt):
+            for holding in unfold(asset, receipt, self._session, nested=nested):
+                yield replace(holding, members=self._members(holding, asset, receipt))
+
+    def _members(self, holding: Holding, asset: Asset, receipt: AssetReceipt) -> Iterator[Member | Refusal]:
+        with on_trust(self._session, asset, receipt):
+            yield from holding.members
 
     def _hold(self, holding: Holding) -> Holding:
         self.sources[holding.source] = holding.where

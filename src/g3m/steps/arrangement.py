@@ -6,14 +6,16 @@ Other steps read it here; steps/arrange.py writes it.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
-from g3m.adapters.disk import read_document, write_document
+from g3m.adapters.disk import read_document, remove, write_document
 from g3m.adapters.session import Session
 from g3m.core.dropped import REASON
-from g3m.core.errors import TooManyRejected
+from g3m.core.errors import BadArchive, StorageError, TooManyRejected
 from g3m.core.gathering import GatherPlan
 from g3m.core.plan import DatasetPlan, Task, asset_id
 from g3m.core.receipt import Arrangement, AssetReceipt, Rejected, add_counts, arrangement, count_reasons
@@ -29,6 +31,10 @@ _ROWS_HINT = (
 _PRIVATE_HINT = (
     "if these are servers of your own, begin anew in another folder with --allow-private",
     "如果这些是你自己的服务器，请加上 --allow-private 并换一个目录重新开始",
+)
+_LIST_HINT = (
+    "run the same command again: the list is made anew, and what is packed already is kept",
+    "请重新运行同一命令：列表会重新生成，已打包的内容会保留",
 )
 
 
@@ -61,6 +67,24 @@ def read_arrangement(dataset: DatasetPlan, session: Session) -> Arrangement | No
         return found if whole else None
     added = again_shards(dataset.name, dataset.identity, session)
     return replace(found, shards=(*found.shards, *(shard.planned for shard in added))) if added else found
+
+
+def shard_lines(dataset: str, found: Arrangement, shard: str, session: Session) -> BytesIO:
+    """The lines of one shard; BadArchive if they are not as they were written: then they are made anew."""
+    path = list_path(session, dataset)
+    ends = [*(planned.offset_bytes for planned in found.shards[1:]), found.list_size_bytes]
+    for planned, end in zip(found.shards, ends, strict=True):
+        if planned.name == shard:
+            try:
+                with open(path, "rb") as lines:
+                    lines.seek(planned.offset_bytes)
+                    data = lines.read(max(end - planned.offset_bytes, 0))
+            except OSError as error:
+                raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+            if planned.crc32 in (None, zlib.crc32(data)):
+                return BytesIO(data)
+    remove(session.store.receipt(dataset, "arrange"))
+    raise BadArchive(f"{path}: the lines of {shard} are not as they were written", hint=_LIST_HINT)
 
 
 def sources_present(dataset: DatasetPlan, found: Arrangement, session: Session) -> bool:

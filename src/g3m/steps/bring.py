@@ -7,7 +7,6 @@ is hashed is our own name for it, or our copy while it is written, so what is ta
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from g3m.adapters.disk import make_folder, publish, remove
+from g3m.adapters import fsio
+from g3m.adapters.disk import clear_left, in_the_making, make_folder, publish, remove
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher, disagreement
 from g3m.core.errors import DigestMismatch, storage_error
@@ -64,6 +64,7 @@ def bring(
 ) -> Iterator[Event]:
     """Take in what these datasets need of the files below a folder; fills `result`. Holds the lease."""
     with session.store.lease() as lease:
+        clear_left(session.store.half_made())
         wanted = _wanted(datasets, session, result)
         names = tuple(dict.fromkeys(one.dataset for one in wanted.values()))
         yield RunStarted(datasets=names, tasks=len(wanted), total_bytes=0)
@@ -145,7 +146,7 @@ def _take(path: Path, fitting: Sequence[_Wanted], session: Session, result: Brou
     first = fitting[0].asset
     task, dataset, size_bytes = f"import/{first.name}", fitting[0].dataset, first.size_bytes or 0
     yield TaskStarted(task=task, kind="import", dataset=dataset, total_bytes=size_bytes)
-    staged = session.store.part(f"import.{os.getpid()}-{secrets.token_hex(4)}.making")
+    staged = in_the_making(session.store.part("import"))
     try:
         hasher = yield from _stage(path, staged, fitting, task, session)
         found = [one.asset for one in fitting if not disagreement(one.asset.digests, hasher.digests())]
@@ -182,7 +183,7 @@ def _stage(
     """A second name for the file, or a copy of it, and the digests of what is behind our name."""
     make_folder(staged.parent)
     try:
-        os.link(os.path.realpath(path), staged)
+        fsio.link(os.path.realpath(path), staged)
     except OSError:
         linked = False
     else:
@@ -194,7 +195,7 @@ def _stage(
             hasher = Hasher(algorithms, size_bytes=os.fstat(source.fileno()).st_size)
         except OSError as error:
             raise _Unreadable(error.strerror) from error
-        copy = None if linked else stack.enter_context(_writing(staged))
+        copy = None if linked else _writing(staged, stack)
         while data := _read(source):
             session.check_stop()
             hasher.update(data)
@@ -203,7 +204,10 @@ def _stage(
             yield Progressed(
                 task=task, done_bytes=hasher.size_bytes, total_bytes=fitting[0].asset.size_bytes or 0
             )
-        os.fsync((copy or source).fileno())
+        try:
+            fsio.sync(source.fileno() if copy is None else copy)
+        except OSError as error:
+            raise storage_error(error, staged) from error
     return hasher
 
 
@@ -214,18 +218,18 @@ def _read(source: BinaryIO) -> bytes:
         raise _Unreadable(error.strerror) from error
 
 
-def _writing(staged: Path) -> BinaryIO:
+def _writing(staged: Path, stack: ExitStack) -> int:
     try:
-        return open(staged, "xb", buffering=0)
+        copy = fsio.open_file(staged, fsio.NEW)
     except OSError as error:
         raise storage_error(error, staged) from error
+    stack.callback(os.close, copy)
+    return copy
 
 
-def _write(copy: BinaryIO, data: bytes, staged: Path) -> None:
-    rest = memoryview(data)
+def _write(copy: int, data: bytes, staged: Path) -> None:
     try:
-        while rest:
-            rest = rest[copy.write(rest) :]
+        fsio.write_all(copy, data)
     except OSError as error:
         raise storage_error(error, staged) from error
 

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from g3m.adapters.catalog import FILE, Catalog, ShardFacts, ShardRow, open_catalog
-from g3m.adapters.catalog_file import discard, need_full_text
+from g3m.adapters.catalog_file import discard
 from g3m.adapters.disk import make_folder
 from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session
@@ -100,9 +100,6 @@ def catalog(
         words = ", ".join(map(repr, missing)) or "no dataset"
         raise UnknownDataset(f"{words}: not under {session.store.root}", hint=_HINT)
     make_folder(path.parent)
-    if force and not wanted:
-        need_full_text(path)
-        discard(path)
     try:
         return (yield from _brought(path, below, wanted, session, pictures, force))
     except UnknownCatalog as error:
@@ -122,6 +119,8 @@ def _brought(
 ) -> Generator[Event, None, Catalogued]:
     with open_catalog(path, writing=True) as book, ExitStack() as stack:
         work = _Work(book, session)
+        if force and not wanted:
+            book.clear()
         gone = set(wanted) if force else {row.name for row in book.datasets()} - below.keys()
         for name in sorted(gone):
             work.forgotten += book.forget(name)

@@ -20,11 +20,12 @@ from g3m.core.digest import Hasher
 from g3m.core.dropped import DROPPED
 from g3m.core.errors import NotVerified, UnknownDataset
 from g3m.core.events import Event, Progressed
+from g3m.core.index import FIELDS, IMAGES
 from g3m.core.receipt import Manifest, asset_receipt, manifest
 from g3m.steps.dropped import read_record
 from g3m.steps.examine import Examined, Examiner, Judge, Piece, open_index, pieces
 from g3m.steps.ledger import DAMAGE, UNUSABLE, Finding, Ledger
-from g3m.steps.publish import COMPANIONS, FINDINGS, INDEX, MANIFEST, companions
+from g3m.steps.publish import COMPANIONS, FINDINGS, INDEX, MANIFEST, companions, counted
 from g3m.steps.twins import Twins
 
 _READ_BYTES = 2**20
@@ -175,18 +176,35 @@ def _check_record(folder: Path, body: Manifest) -> Iterator[Finding]:
 
 
 def _check_companions(folder: Path, body: Manifest) -> Iterator[Finding]:
-    """The small files must be there, and the index must be whole."""
+    """The small files must be there, the index must be whole, and what only counts must say the same."""
+    told = counted(body)
     for name in companions(body):
         if not (folder / name).is_file():
             yield Finding(body.dataset, name, "missing")
-        elif name == INDEX:
-            try:
-                found = len(open_index(folder / name))
-            except (OSError, ValueError) as error:
-                yield Finding(body.dataset, name, "structure", str(error))
-                continue
-            if found != body.samples:
-                yield Finding(body.dataset, name, "structure", f"{found} samples, not {body.samples}")
+        elif name in told and read_document(folder / name) != told[name]:
+            yield Finding(body.dataset, name, "structure", f"does not agree with {MANIFEST}")
+        elif name == INDEX and (problem := _index_problem(folder / name, body)):
+            yield Finding(body.dataset, name, "structure", problem)
+
+
+def _index_problem(path: Path, body: Manifest) -> str:
+    """What is wrong with an index, as far as it can be said without the shards; empty if that is nothing."""
+    try:
+        index = open_index(path)
+        if not index.intact:
+            return "is not as it was written"
+        if (found := sum(1 for _ in index.keys())) != body.samples:  # noqa: SIM118  # each is looked at
+            return f"{found} samples, not {body.samples}"
+        if index.shards != tuple(shard.name for shard in body.shards):
+            return f"speaks of other shards than {MANIFEST}"
+        if odd := set(index.fields).difference(FIELDS, IMAGES):
+            return f"speaks of files called {', '.join(sorted(odd))}"
+        misplaced = index.first_misplaced([shard.samples for shard in body.shards])
+    except (OSError, ValueError) as error:
+        return str(error)
+    except NotVerified as error:
+        return error.message
+    return "" if misplaced < 0 else f"no file can lie where it has those of sample {index.key(misplaced)}"
 
 
 class _Passage:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from g3m.adapters import fsio
 from g3m.adapters.cores import Core
 from g3m.adapters.disk import read_document, remove, write_document
 from g3m.core.errors import storage_error
@@ -66,7 +67,7 @@ class Choices:
         self._write([*others, *kept])
 
     def _all(self) -> tuple[Choice, ...]:
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             body = json.loads(read_document(self._path) or "")
             rows = body["choices"] if body["format"] == FORMAT else ()
             return tuple(
@@ -80,8 +81,7 @@ class Choices:
             if not body:
                 remove(self._path)
                 return
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_document(self._path, json.dumps({"format": FORMAT, "choices": body}) + "\n")
-            self._path.chmod(0o600)
+            fsio.make_folder(self._path.parent, 0o700)
+            write_document(self._path, json.dumps({"format": FORMAT, "choices": body}) + "\n", mode=0o600)
         except OSError as error:
             raise storage_error(error, self._path) from error

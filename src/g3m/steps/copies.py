@@ -6,12 +6,12 @@ The digests go through files on the disk: a hundred million of them take the mem
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from struct import Struct
 from typing import IO
 
+from g3m.adapters import fsio
 from g3m.adapters.disk import make_folder
 from g3m.adapters.session import Session
 from g3m.core.errors import storage_error
@@ -39,7 +39,7 @@ def copy_lines(dataset: GatherPlan, shards: Sequence[ShardSummary], session: Ses
     make_folder(folder)
     try:
         with ExitStack() as stack:
-            buckets = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(count)]
+            buckets = [stack.enter_context(fsio.buffered(fsio.nameless(folder))) for _ in range(count)]
             for number, shard in enumerate(shards):
                 session.check_stop()
                 _sort_out(dataset, number, shard, buckets, session)

@@ -7,6 +7,7 @@ again. The shards themselves are changed by steps/rewrite.py alone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -160,7 +161,7 @@ def read_lists(keys: Sequence[Path], urls: Sequence[Path], here: Sequence[Place]
     lists = Lists()
     homes = {place.folder.resolve(): place.name for place in here}
     for path in keys:
-        home = homes.get(path.resolve().parent, "")
+        home = homes.get(Path(os.path.realpath(path)).parent, "")
         for number, line in _lines(path, _KEYS_HINT):
             try:
                 dataset, key = key_line(line)

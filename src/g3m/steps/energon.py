@@ -10,8 +10,10 @@ import os
 import sqlite3
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from g3m.adapters import fsio
 from g3m.adapters.disk import make_folder, publish, remove
 from g3m.core.energon import INDEXES, SCHEMA, Placed, placed, tar_index
 from g3m.core.errors import Bilingual, ContentError, NotVerified, storage_error
@@ -105,7 +107,8 @@ def write_tables(part: Part, index: Index, folder: Path) -> Iterator[tuple[Path,
     except sqlite3.Error as error:
         raise storage_error(OSError(None, str(error)), final) from error
     finally:
-        remove(making)
+        with suppress(OSError):
+            fsio.unlink(making)  # only a failure has left it
 
 
 def _fill(
@@ -129,7 +132,7 @@ def _fill(
 
 def _sync(path: Path) -> None:
     try:
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
+        with open(path, "rb") as file:
+            fsio.sync(file.fileno())
     except OSError as error:
         raise storage_error(error, path) from error

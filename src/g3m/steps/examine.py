@@ -8,7 +8,6 @@ is read from the disk once.
 from __future__ import annotations
 
 import importlib
-import mmap
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,13 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from g3m.adapters.guard import Guard
+from g3m.adapters.mapped import mapped
 from g3m.adapters.members import MemberReader
 from g3m.adapters.tar import list_tar
-from g3m.core.errors import BadArchive, StorageError
+from g3m.core.errors import BadArchive, NotVerified, StorageError
 from g3m.core.index import IMAGES, Index
 from g3m.core.members import Member, Refusal, basename
 from g3m.core.receipt import Manifest
-from g3m.core.shard import ShardSummary
+from g3m.core.shard import Entry, ShardSummary
 from g3m.core.structure import Verdict, look
 from g3m.core.treatment import CAPTION_LIMIT_BYTES, DECODED
 from g3m.steps.ledger import UNUSABLE, Finding
@@ -35,6 +35,11 @@ from g3m.steps.twins import Twins, sample_key
 
 Depth = Literal["digests", "structure", "deep"]
 
+_LIKE_A_PICTURE = len(IMAGES)
+"""The rank of extensions such as `left.png`, of which the first is the picture of a packed sample."""
+_NO_PICTURE = _LIKE_A_PICTURE + 1
+_OTHERS = ("txt", "json")
+
 
 @dataclass(slots=True)
 class _Sample:
@@ -42,9 +47,10 @@ class _Sample:
 
     key: str
     image: Member | None = None
-    rank: int = len(IMAGES)
+    rank: int = _NO_PICTURE
     """Which of the extensions of pictures its image has."""
-    text: Member | None = None
+    others: dict[str, Member] = field(default_factory=dict)
+    """Its caption and its json, by extension."""
     end: int = 0
     caption: tuple[str, ...] = ()
     """Classes of its caption."""
@@ -150,7 +156,7 @@ class Examiner:
 
     def shard(self, piece: Piece, reach: Callable[[int], Any], found: Examined) -> Iterator[int]:
         """Examine a shard; yields how far it came. `reach` is told which bytes are wanted before they are."""
-        places: list[tuple[str, Member]] = []
+        places: list[_Sample] = []
         try:
             with (
                 MemberReader(piece.folder / piece.shard.name) as reader,
@@ -160,8 +166,7 @@ class Examiner:
                 for sample, verdict in verdicts:
                     self._check_stop()
                     _take(piece, sample, verdict, found)
-                    if sample.image is not None:
-                        places.append((sample.key, sample.image))
+                    places.append(sample)
                     yield sample.end
         except BadArchive as error:
             found.damage.append(_finding(piece, "structure", error.message))
@@ -178,30 +183,58 @@ class Examiner:
         self, piece: Piece, reader: MemberReader, reach: Callable[[int], Any], found: Examined
     ) -> Generator[tuple[_Sample, bytes], None, None]:
         """The samples of a shard with their pictures."""
+        number, seen = piece.before, set[str]()
         for sample in _samples(list_tar(piece.folder / piece.shard.name), partial(_refuse, piece, found)):
-            if sample.image is None:  # a mask, a note: no sample, and no loss
-                continue
+            if sample.key in seen:
+                words = f"members of sample {sample.key} stand in two places"
+                found.damage.append(_finding(piece, "structure", words))
+            seen.add(sample.key)
+            if sample.image is None or not self._is_packed(sample, number):
+                continue  # a mask, a note: no sample, and no loss
+            number += 1
             self._check_stop()
             reach(sample.end)
             data = reader.read(sample.image)
-            text = b"" if sample.text is None else reader.read(sample.text)
+            text = reader.read(sample.others["txt"]) if "txt" in sample.others else b""
             sample.caption = tuple(_caption_classes(text))
             found.twins.add(self._crc32(data), len(data), (piece.number, sample.image.offset))
             yield sample, data
 
-    def _compare_index(self, piece: Piece, places: Sequence[tuple[str, Member]]) -> Iterator[Finding]:
-        """The index must name for each picture the place where it lies."""
+    def _is_packed(self, sample: _Sample, number: int) -> bool:
+        """Whether what has a picture is the sample of that number; of some only the index can tell."""
+        if sample.rank < _LIKE_A_PICTURE:
+            return True
+        with suppress(IndexError, NotVerified):
+            return self._index is not None and self._index.key(number) == sample.key
+        return False
+
+    def _compare_index(self, piece: Piece, samples: Sequence[_Sample]) -> Iterator[Finding]:
+        """The index must have the key of each sample, and name the place where each of its files lies."""
         if self._index is None:
             return
-        for place, (key, image) in enumerate(places, piece.before):
-            name, entry = self._index[place]
-            named = {field.extension: field for field in entry.fields}
-            field = next((named[name] for name in IMAGES if name in named), None)
-            stated = None if field is None else (field.offset, field.size_bytes)
-            if name != piece.shard.name or stated != (image.offset, image.size_bytes):
-                words = f"does not agree with {piece.shard.name} from sample {key} on"
+        for number, sample in enumerate(samples, piece.before):
+            try:
+                stated = _stated(*self._index[number])
+            except NotVerified:
+                stated = None
+            if stated != _found(piece.shard.name, sample, self._index.fields):
+                words = f"does not agree with {piece.shard.name} from sample {sample.key} on"
                 yield Finding(piece.dataset, INDEX, "structure", words)
                 return
+
+
+def _stated(shard: str, entry: Entry) -> tuple[Any, ...]:
+    """What an index says of a sample: its shard, its key, and where its picture, caption and json lie."""
+    named = {field.extension: (field.offset, field.size_bytes) for field in entry.fields}
+    image = next((named[name] for name in IMAGES if name in named), None)
+    return (shard, entry.key, image, *(named.get(name) for name in _OTHERS))
+
+
+def _found(shard: str, sample: _Sample, fields: Sequence[str]) -> tuple[Any, ...]:
+    """The same as it is in the shard."""
+    others = (sample.others.get(name) if name in fields else None for name in _OTHERS)
+    places = (None if one is None else (one.offset, one.size_bytes) for one in (sample.image, *others))
+    return (shard, sample.key, *places)
 
 
 def _take(piece: Piece, sample: _Sample, verdict: Verdict, found: Examined) -> None:
@@ -232,14 +265,20 @@ def _samples(items: Iterable[Member | Refusal], refuse: Callable[[Refusal], None
             if sample is not None:
                 yield sample
             sample = _Sample(key)
-        rank = IMAGES.index(extension) if extension in IMAGES else len(IMAGES)
+        rank = _rank(extension)
         if rank < sample.rank:
             sample.image, sample.rank = item, rank
-        elif extension == "txt":
-            sample.text = item
+        elif extension in _OTHERS:
+            sample.others[extension] = item
         sample.end = item.offset + item.size_bytes
     if sample is not None:
         yield sample
+
+
+def _rank(extension: str) -> int:
+    if extension in IMAGES:
+        return IMAGES.index(extension)
+    return _LIKE_A_PICTURE if extension.rpartition(".")[2] in IMAGES else _NO_PICTURE
 
 
 def _caption_classes(text: bytes) -> Iterator[str]:
@@ -255,5 +294,4 @@ def _caption_classes(text: bytes) -> Iterator[str]:
 
 def open_index(path: Path) -> Index:
     """The index of a dataset, mapped; OSError or ValueError if it cannot be used."""
-    with open(path, "rb") as file:
-        return Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+    return Index(mapped(path))

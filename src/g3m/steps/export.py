@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from g3m.adapters.disk import make_folder, read_document, sync_folder, write_document
+from g3m.adapters import fsio
+from g3m.adapters.disk import clear_left, make_folder, read_document, write_document
 from g3m.adapters.session import Session
 from g3m.core import energon, neighbours
 from g3m.core.croissant import croissant
@@ -227,13 +228,16 @@ def _link_shards(part: Part, folder: Path, files: _Files) -> None:
             files.kept.append(link)
             continue
         try:
-            link.symlink_to(path)
+            fsio.link_to(path, link)
         except FileExistsError:
             raise UsageError(f"{link}: stands there already", hint=_HINT_FOREIGN) from None
         except OSError as error:
             raise storage_error(error, link) from error
         files.written.append(link)
-    sync_folder(folder)
+    try:
+        fsio.sync_folder(folder)
+    except OSError as error:
+        raise storage_error(error, folder) from error
 
 
 def _write_nv_meta(one: Here, folder: Path, files: _Files) -> None:
@@ -241,6 +245,7 @@ def _write_nv_meta(one: Here, folder: Path, files: _Files) -> None:
     part, meta = one.part, folder / META
     head, stamp = energon.dataset_text(part), energon.uuid_text(part)
     known = read_document(meta / "dataset.yaml")
+    clear_left(meta.glob(".dataset.yaml.*.tmp"))  # of an export that was killed at its beginning
     if meta.exists() and any(meta.iterdir()) and MARK not in (known or ""):
         raise UsageError(f"{meta}: stands there already", hint=_HINT_FOREIGN)
     ours = known is not None

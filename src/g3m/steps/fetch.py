@@ -52,7 +52,7 @@ from g3m.steps.answers import take_bytes, take_end, take_head
 from g3m.steps.find import find, part_path, present, proof, whole_path, write_receipt
 from g3m.steps.memory import recall, remember
 from g3m.steps.peers import peer_notes, peer_places
-from g3m.steps.suspects import Suspects, examine
+from g3m.steps.suspects import Suspects, examine, forgive
 
 RENEW_LIMIT = 5
 """How often an unpinned file may be begun anew because the server shows another version."""
@@ -135,6 +135,8 @@ class Download:
     """The places of the sources for journals, by rank."""
     addresses: dict[int, str] = field(default_factory=dict)
     """Where the redirects of a source led, by its rank."""
+    inside: dict[int, bool] = field(default_factory=dict)
+    """Whether they began at a place that is not public."""
     told: set[int] = field(default_factory=set)
     asked: dict[int, int] = field(default_factory=dict)
     """The end of the range that a transfer asked for; what it has promised may be less by now."""
@@ -198,7 +200,7 @@ class Download:
                 if number:
                     self.part.restart()
                 self._begin(group)
-                while self.sources_left:
+                while self.sources_left or forgive(self):
                     yield from self._fetch_all()
                     if self.schedule.complete and (yield from self._verified()):
                         yield self._progress()
@@ -234,7 +236,7 @@ class Download:
         )
         self.schedule.solo = not self.pinned
         self.names = [route.name for route in routes]
-        self.addresses, self.told, self.asked = {}, set(), {}
+        self.addresses, self.inside, self.told, self.asked = {}, {}, set(), {}
 
     def _source(self, route: Route, rank: int) -> Source:
         """A source that begins with what is known of its route."""
@@ -317,6 +319,7 @@ class Download:
                 end=end,
                 etag=self.etag,
                 place=transfer.source.route.url,
+                inside=self.inside.get(transfer.source.rank, False),
             ),
         )
 

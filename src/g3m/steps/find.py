@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from g3m.adapters.disk import read_document, remove, write_document
 from g3m.adapters.session import Session
 from g3m.core.digest import Hasher, disagreement
-from g3m.core.errors import SettingsError
+from g3m.core.errors import BadArchive, Bilingual, SettingsError
 from g3m.core.events import Event, Noted, Progressed
 from g3m.core.plan import DatasetPlan, Plan, Task, asset_id
 from g3m.core.receipt import AssetReceipt, asset_receipt, to_json
 from g3m.core.recipe import Asset
 from g3m.core.routes import HUB_ENDPOINT
+
+_ANEW: Bilingual = (
+    "nobody states its digest, so it may have been cut on its way: run again to fetch it anew",
+    "该文件没有公布的摘要，可能在传输中被截断：请重新运行以再次下载",
+)
 
 _READ_BYTES = 2**20
 _DEPTH = 4
@@ -65,6 +71,21 @@ def write_receipt(session: Session, receipt: AssetReceipt) -> None:
 def located(session: Session, asset: Asset, receipt: AssetReceipt) -> Path:
     """The path of a present asset: ours, or the user's own copy."""
     return Path(receipt.path) if receipt.path else whole_path(session, asset)
+
+
+@contextmanager
+def on_trust(session: Session, asset: Asset, receipt: AssetReceipt) -> Iterator[None]:
+    """Reading an archive. One that is damaged, and that no digest has ever proved, may have been cut on its
+    way without a sign: it is given up, and BadArchive says that the next run fetches it anew.
+    """
+    try:
+        yield
+    except BadArchive as error:
+        if receipt.proof != "first use" or receipt.path:
+            raise
+        remove(session.store.receipt("assets", receipt.id))
+        remove(whole_path(session, asset))
+        raise BadArchive(error.message, hint=_ANEW) from error
 
 
 def find(task: Task, asset: Asset, plan: Plan, session: Session) -> Iterator[Event]:

@@ -132,6 +132,8 @@ def _read(text: str) -> GatherPlan | None:
         if body["format"] != FORMAT:
             return None
         words, wish = body["recipe"], body["gathering"]
+        if not all(isinstance(words[name], str) for name in _WORDS):
+            return None
         recipe = Recipe(
             **{name: words[name] for name in _WORDS},
             samples=SampleRule(**words["samples"]),

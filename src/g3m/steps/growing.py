@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from g3m.adapters import fsio
 from g3m.adapters.members import MemberReader
 from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
@@ -116,10 +117,7 @@ class Growing:
             return  # its place stays empty: packing finds that out by the checksum, and says so
         for shard, place in places:
             try:
-                rest, at = memoryview(data), place
-                while rest:
-                    written = os.pwrite(self._open(shard), rest, at)
-                    rest, at = rest[written:], at + written
+                fsio.write_all_at(self._open(shard), data, place)
             except OSError as error:
                 raise storage_error(error, self._path(shard)) from error
 
@@ -128,10 +126,10 @@ class Growing:
         if file < 0:
             if len(self._files) >= OPEN_FILES:
                 _, oldest = self._files.popitem(last=False)
-                os.fdatasync(oldest)
+                fsio.sync_data(oldest)
                 os.close(oldest)
             try:
-                file = os.open(self._path(shard), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                file = fsio.open_file(self._path(shard), fsio.KEPT)
             except OSError as error:
                 raise storage_error(error, self._path(shard)) from error
             self._files[shard] = file
@@ -145,7 +143,7 @@ class Growing:
         """Put everything that was taken out on the disk."""
         for shard, file in self._files.items():
             try:
-                os.fdatasync(file)
+                fsio.sync_data(file)
             except OSError as error:
                 raise storage_error(error, self._path(shard)) from error
 

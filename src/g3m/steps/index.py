@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-from g3m.adapters.disk import make_folder, remove, write_document
+from g3m.adapters.disk import clear_left, make_folder, remove, write_document
 from g3m.adapters.session import Session
 from g3m.core.errors import (
     BadArchive,
@@ -180,7 +180,9 @@ def index(folder: Folder, session: Session, *, force: bool = False) -> Generator
     A folder whose index is up to date is left as it is, unless `force`. Raises BadArchive or StorageError
     that name each tar that cannot be read, with nothing written but what was scanned.
     """
+    clear_left(folder.path.parent.glob(f".{folder.path.name}.*.tmp"))
     if not force and folder.body is None and not differences(folder):
+        remove(folder.kept)  # of a run that was killed at its very end
         return _summary(folder, [], is_new=False)
     before = _digest(folder.path)
     make_folder(folder.path.parent)

@@ -8,16 +8,15 @@ list into `.g3m/plan/NAME.lists`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from g3m.adapters.disk import make_folder, remove, rename, write_document
+from g3m.adapters.disk import remove, replacing, write_document
 from g3m.adapters.lists import changed, cut, look, read_span, stamp_of
 from g3m.adapters.session import Session
 from g3m.adapters.tables import count_rows, parquet_columns, read_rows
-from g3m.core.errors import BadArchive, NotRecognised, storage_error
+from g3m.core.errors import BadArchive, NotRecognised
 from g3m.core.events import Event, Noted, Progressed, TaskFinished
 from g3m.core.gathering import READER, Batch, GatherPlan, ListSource, Row, Span, shard_name
 from g3m.core.lists import as_row, check_columns, form_of
@@ -182,25 +181,15 @@ def _write(
 ) -> Generator[Event, None, tuple[tuple[PlannedShard, ...], int]]:
     """Write one line a task; returns the shards and the size of the list."""
     shards: list[PlannedShard] = []
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        make_folder(path.parent)
-        with open(temporary, "wb") as file:
-            for number, batch in enumerate(planner.batches()):
-                name, offset = shard_name(number), file.tell()
-                shards.append(PlannedShard(name=name, offset_bytes=offset, samples=batch.rows))
-                file.write(batch.to_line().encode())
-                if number % TICK_TASKS == 0:
-                    done, total = planner.done_bytes, planner.total_bytes
-                    yield Progressed(task=task.id, done_bytes=done, total_bytes=total)
-            size_bytes = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
-        rename(temporary, path)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        for number, batch in enumerate(planner.batches()):
+            name, offset = shard_name(number), file.tell()
+            shards.append(PlannedShard(name=name, offset_bytes=offset, samples=batch.rows))
+            file.write(batch.to_line().encode())
+            if number % TICK_TASKS == 0:
+                done, total = planner.done_bytes, planner.total_bytes
+                yield Progressed(task=task.id, done_bytes=done, total_bytes=total)
+        size_bytes = file.tell()
     return tuple(shards), size_bytes
 
 

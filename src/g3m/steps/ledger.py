@@ -13,8 +13,9 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
+from g3m.adapters import fsio
 from g3m.adapters.disk import make_folder
 from g3m.core.errors import StorageError
 from g3m.core.treatment import CLASSES
@@ -61,7 +62,8 @@ class Ledger:
     looked: dict[str, int] = field(default_factory=dict)
     decoded: dict[str, int] = field(default_factory=dict)
     path: Path | None = None
-    _file: IO[str] | None = None
+    _file: BinaryIO | None = None
+    _written: Path = Path()
 
     def add(self, findings: Iterable[Finding], *, known: frozenset[tuple[str, str]] = frozenset()) -> None:
         """Take findings in; `known` are keys and classes that the dataset's own list accounts for."""
@@ -79,25 +81,26 @@ class Ledger:
         if self._file is None:
             if whole and self.folder is not None:  # what an earlier one found would be taken for this one's
                 with contextlib.suppress(OSError):
-                    (self.folder / FILE).unlink()
+                    fsio.unlink(self.folder / FILE)
             return
-        written = Path(self._file.name)
+        written = self._written
         with contextlib.suppress(OSError):
             self._file.close()
             if whole and self.folder is not None:
-                os.replace(written, self.folder / FILE)
+                fsio.rename(written, self.folder / FILE)
                 self.path = self.folder / FILE
         with contextlib.suppress(OSError):
-            written.unlink()
+            fsio.unlink(written)
 
     def _write(self, finding: Finding) -> None:
         try:
             if self._file is None and self.folder is not None:
                 make_folder(self.folder)
                 name = f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-                self._file = open(self.folder / name, "x", encoding="utf-8")  # noqa: SIM115  # see close()
+                self._written = self.folder / name
+                self._file = fsio.buffered(fsio.open_file(self._written, fsio.NEW))
             if self._file is not None:
-                self._file.write(json.dumps(finding.to_dict()) + "\n")
+                self._file.write((json.dumps(finding.to_dict()) + "\n").encode())
         except (OSError, StorageError):  # another's data, or a full disk
             self.close(whole=False)
             self.folder = self._file = None

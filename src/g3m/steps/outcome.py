@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
+from g3m.adapters.disk import remove
 from g3m.adapters.output import Output
 from g3m.adapters.ports import Shelf
 from g3m.adapters.session import Session
@@ -157,7 +158,7 @@ class RowTable:
         made = self._path.with_suffix(".parquet.making")
         with open(self._path, "rb") as file:
             write_parquet(made, self._types(), _groups(file, self._kinds))
-        self._path.unlink()
+        remove(self._path)
         return made, parquet
 
     def __enter__(self) -> RowTable:

@@ -8,21 +8,19 @@ is packed goes into the receipt.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g3m.adapters.disk import publish, read_document, remove, write_document
+from g3m.adapters.disk import in_the_making, publish, read_document, remove, write_document
 from g3m.adapters.grown import GrownShard, Moved
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
 from g3m.core.dropped import REASON
-from g3m.core.errors import BadArchive
+from g3m.core.errors import BadArchive, StorageError
 from g3m.core.events import Event, Progressed, TaskFinished
 from g3m.core.indexing import IndexedShard, encode
 from g3m.core.plan import DatasetPlan, Plan, Task
@@ -30,7 +28,7 @@ from g3m.core.receipt import Arrangement, Found, Rejected, ShardReceipt, shard_r
 from g3m.core.samples import Caption, Pick, Ref, treat_caption
 from g3m.core.shard import Entry, ShardSummary
 from g3m.core.treatment import CAPTION_BOUND_BYTES, Treatment
-from g3m.steps.arrangement import asset_receipts, list_path, read_arrangement
+from g3m.steps.arrangement import asset_receipts, read_arrangement, shard_lines
 from g3m.steps.dropped import record_of
 from g3m.steps.streamed import check_unused, grown_shard, release, shard_picks, source_path
 from g3m.steps.treat import Treater
@@ -143,8 +141,7 @@ def _fill(
             source: stack.enter_context(MemberReader(source_path(where, task, assets, session)))
             for source, where in found.sources.items()
         }
-        lines = stack.enter_context(open(list_path(session, dataset.name), "rb", buffering=2**20))
-        lines.seek(task.offset_bytes)
+        lines = shard_lines(dataset.name, found, task.shard, session)
         for number, pick in enumerate(shard_picks(lines, task.samples, found.sources)):
             session.check_stop()
             if pick.key in dropped:
@@ -160,8 +157,7 @@ def _fill(
 
 def making_path(task: Task, session: Session) -> Path:
     """A name of its own for a shard being made: never `.tar`, never another run's."""
-    unique = f"{os.getpid()}-{secrets.token_hex(4)}"
-    return session.store.part(f"{task.dataset}-{task.shard}.{unique}.making")
+    return in_the_making(session.store.part(f"{task.dataset}-{task.shard}"))
 
 
 def finish_shard(
@@ -171,19 +167,16 @@ def finish_shard(
     names = {part: task.shard, **(packed.rows.beside if packed.rows else {})}
     files = {made: shard_path(dataset, name, session) for made, name in names.items()}
     if session.shelf is None:
-        for made, final in files.items():
-            publish(made, final)
+        with _given_up(files):
+            for made, final in files.items():
+                publish(made, final)
         return _write_receipt(task, dataset, summary, packed, session)
     receipt, index = _make_receipt(task, dataset, summary, packed, session)
     where = session.store.receipt(dataset.name, task.shard)
     placed = {object_name(final, session): made for made, final in files.items()}
     placed[object_name(index, session)] = index
-    try:
+    with _given_up(files):
         text = session.shelf.deliver(placed, object_name(where, session), to_json(receipt))
-    except BaseException:
-        for made in files:  # the next try makes its own, and a worker's disk would fill up
-            remove(made)
-        raise
     counting = shard_receipt(text) or receipt
     if counting != receipt:
         remove(index)  # another machine was first: its own is brought when it is needed
@@ -191,6 +184,18 @@ def finish_shard(
     for made in files:
         remove(made)
     return _finished(task, dataset, counting)
+
+
+@contextmanager
+def _given_up(files: Iterable[Path]) -> Iterator[None]:
+    """Take these away if it fails: the next try makes its own, and a worker's disk would fill up."""
+    try:
+        yield
+    except BaseException:
+        for made in files:
+            with suppress(StorageError):
+                remove(made)
+        raise
 
 
 def _write_receipt(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g3m.adapters.disk import make_folder, sync_folder
+from g3m.adapters.disk import in_the_making, remove, replacing, write_document
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.tables import parquet_columns, read_parquet
-from g3m.core.errors import NotRecognised, storage_error
+from g3m.core.errors import NotRecognised
 from g3m.core.members import Member, Refusal, basename, inside
 from g3m.core.pairs import (
     CAPTION_COLUMNS,
@@ -183,16 +182,9 @@ class _Heap:
         paired = Paired("table", [])
         spool = self._session.store.part(f"{self._dataset}-table.spool")
         paired.spools["table"] = f"spool:{spool.name}"
-        try:
-            make_folder(spool.parent)
-            with open(spool, "wb") as file:
-                rows = ((row, _store(file, row)) for ref in tables for row in self._rows(ref))
-                paired.picks = list(_picks_of_rows(rows, paired.rejected, self._limit_bytes))
-                file.flush()
-                os.fsync(file.fileno())
-            sync_folder(spool.parent)
-        except OSError as error:
-            raise storage_error(error, spool) from error
+        with replacing(spool) as file:
+            rows = ((row, _store(file, row)) for ref in tables for row in self._rows(ref))
+            paired.picks = list(_picks_of_rows(rows, paired.rejected, self._limit_bytes))
         return paired
 
     def _rows(self, ref: Ref) -> Iterator[_Row]:
@@ -216,7 +208,7 @@ class _Heap:
                 )
         finally:
             if temporary:
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def _as_file(self, ref: Ref) -> tuple[Path, bool]:
         """A member as a file of its own, and whether that file is ours to delete."""
@@ -229,8 +221,8 @@ class _Heap:
             and path.stat().st_size == ref.member.size_bytes
         ):
             return path, False
-        target = self._session.store.part("table.tmp")
-        target.write_bytes(self._read(ref))
+        target = in_the_making(self._session.store.part("table"))
+        write_document(target, self._read(ref))
         return target, True
 
 

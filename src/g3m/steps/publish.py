@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from g3m.adapters.disk import read_document, remove, write_document
+from g3m.adapters.plain import read_plain
 from g3m.adapters.session import Session
 from g3m.core.card import card
 from g3m.core.errors import ContentError
@@ -55,7 +56,7 @@ from g3m.steps.arrangement import (
     rejected_lines,
 )
 from g3m.steps.copies import COPIES, copy_lines
-from g3m.steps.find import whole_path
+from g3m.steps.find import part_path, whole_path
 from g3m.steps.findings import ByShard, finding_lines, findings_in, read_borrowed
 from g3m.steps.pack import index_path, object_name, read_shard_receipt, shard_path, size_of
 from g3m.steps.streamed import leftovers
@@ -283,7 +284,7 @@ def _shard_index(dataset: DatasetPlan, name: str, session: Session) -> Index:
     if session.shelf is not None:
         session.shelf.fetch(object_name(path, session))
     try:
-        return Index(path.read_bytes())
+        return Index(read_plain(path))
     except (OSError, ValueError) as error:
         remove(session.store.receipt(dataset.name, name))
         raise ContentError(f"{dataset.name}: the index of {name} is missing; run again ({error})") from None
@@ -302,7 +303,11 @@ def used_up(dataset: DatasetPlan, waiting: Sequence[DatasetPlan], session: Sessi
     if session.settings.keep_assets or _kept_mark(dataset, session).exists():
         return leftovers(dataset, session)
     needed = {asset_id(asset) for other in waiting for asset in other.assets}
-    found = [whole_path(session, asset) for asset in dataset.assets if asset_id(asset) not in needed]
+    found = []
+    for asset in dataset.assets:
+        if asset_id(asset) not in needed:
+            part = part_path(session, asset)  # of a run that came too late
+            found += [whole_path(session, asset), part, part.with_suffix(".journal")]
     arranged = read_arrangement(dataset, session)
     for where in arranged.sources.values() if arranged else ():
         kind, _, name = where.partition(":")

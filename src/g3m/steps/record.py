@@ -5,31 +5,57 @@ How it is read is in steps/dropped.py, which samples are put into it is decided 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from g3m.adapters.disk import Lease, Store, remove, write_document
+from g3m.adapters import fsio
+from g3m.adapters.disk import Lease, Store, clear_left, remove, rename
 from g3m.adapters.session import Session
-from g3m.core.dropped import DROPPED, Drop
-from g3m.core.errors import Locked, UnknownCatalog
-from g3m.steps.dropped import read_record
+from g3m.core.dropped import DROPPED, Drop, Record
+from g3m.core.errors import Locked, UnknownCatalog, storage_error
+from g3m.steps.dropped import read_record, record_stamp
 
 PATIENCE_S = 10.0
 """How long one who drops waits for another who writes the same record."""
 
 _POLL_S = 0.05
+_SETTLED_S = 0.02
 _DEPTH = 2
 """A catalog lies so many folders above a dataset, at most."""
 
 
 def record_drops(folder: Path, drops: Sequence[Drop], session: Session) -> None:
     """Add samples to the record of a folder; of two who do so at one moment neither is lost."""
+    change_record(folder, lambda record: record.added(drops) if drops else record, session)
+
+
+def change_record(folder: Path, change: Callable[[Record], Record], session: Session) -> None:
+    """Put a record in place of the one that is there; `change` makes it, and gives its own again as it is.
+
+    The lease may be lost, so nobody writes over what he has not read, and all look whether theirs stayed.
+    """
+    path = folder / DROPPED
+    made = folder / f".{DROPPED}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     with changing(folder, session):
-        for path in folder.glob(f".{DROPPED}.*.tmp"):
-            remove(path)
-        if drops:
-            write_document(folder / DROPPED, read_record(folder).added(drops).encode())
+        clear_left(folder.glob(f".{DROPPED}.*.tmp"))
+        while True:
+            stamp, record = record_stamp(folder), read_record(folder)
+            changed = change(record)
+            if changed == record:
+                return
+            try:
+                with fsio.writing(made) as file:
+                    file.write(changed.encode().encode())
+                if record_stamp(folder) == stamp:
+                    rename(made, path)
+            except OSError as error:
+                raise storage_error(error, path) from error
+            finally:
+                remove(made)
+            session.wait(_SETTLED_S)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from g3m.adapters.disk import publish, remove, write_document
+from g3m.adapters.plain import read_plain
 from g3m.adapters.session import Session
 from g3m.adapters.tables import change_parquet
 from g3m.core.card import card
@@ -118,7 +119,7 @@ def _receipt(place: Place, body: Manifest, one: Exchange, index: bytes, session:
 def _text(path: Path) -> str:
     """What is to be written anew, empty if there is none; StorageError, not less, if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_plain(path).decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -127,13 +128,17 @@ def _text(path: Path) -> str:
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in _text(path).splitlines():
-        with suppress(ValueError):
-            yield json.loads(line)
+        with suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict):  # a person may have written there
+                yield row
 
 
 def _rejected(path: Path, keys: Sequence[str]) -> None:
     known = set(keys)
-    rows = [row for row in _json_lines(path) if row.get("key") not in known or row.get("reason") != REASON]
+    rows = [
+        row for row in _json_lines(path) if str(row.get("key")) not in known or row.get("reason") != REASON
+    ]
     rows += ({"key": key, "reason": REASON, "detail": ""} for key in keys)
     write_document(path, "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -142,11 +147,16 @@ def _findings(folder: Path, made: Manifest, gone: Collection[tuple[str, str]]) -
     """The list of findings without the samples that are gone; counted anew where it names every finding."""
     if made.findings is None:
         return made
-    rows = [row for row in _json_lines(folder / FINDINGS) if (row.get("shard"), row.get("key")) not in gone]
+    rows = [
+        row
+        for row in _json_lines(folder / FINDINGS)
+        if (str(row.get("shard")), str(row.get("key"))) not in gone
+    ]
     write_document(folder / FINDINGS, "".join(json.dumps(row) + "\n" for row in rows))
     if made.form == READER:  # the tables name most of them, and do not say which were fixed
         return made
-    found = [(str(row["key"]), str(row["class"]), str(row["action"])) for row in rows]
+    whole = (row for row in rows if row.keys() >= {"key", "class", "action"})
+    found = [(str(row["key"]), str(row["class"]), str(row["action"])) for row in whole]
     return replace(made, findings=count_findings([found]))
 
 

@@ -22,7 +22,7 @@ from g3m.core.plan import Plan, Task
 from g3m.core.reshard import Bundle, ReshardPlan, SourceShard
 from g3m.core.shard import Entry, Field
 from g3m.core.sniff import image_kind
-from g3m.steps.arrangement import list_path, read_arrangement
+from g3m.steps.arrangement import read_arrangement, shard_lines
 from g3m.steps.dropped import record_of
 from g3m.steps.pack import TICK_SAMPLES, Packed, finish_shard, making_path
 from g3m.steps.treat import Treater
@@ -47,8 +47,7 @@ def repack(task: Task, plan: Plan, session: Session) -> Iterator[Event]:
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(part))
         sources = stack.enter_context(_Sources(dataset))
-        lines = stack.enter_context(open(list_path(session, dataset.name), "rb"))
-        lines.seek(task.offset_bytes)
+        lines = shard_lines(dataset.name, found, task.shard, session)
         for number in range(task.samples):
             session.check_stop()
             bundle = Bundle.from_line(lines.readline())

@@ -10,12 +10,13 @@ from g3m.adapters.disk import read_document, write_document
 from g3m.adapters.hubs import list_repository
 from g3m.adapters.session import Session
 from g3m.core.digest import Digest
-from g3m.core.errors import SettingsError, SourceError, Unreachable
+from g3m.core.errors import Bilingual, SettingsError, SourceError, Unreachable
 from g3m.core.gathering import READER as URLS
 from g3m.core.gathering import Columns, ListSource, gather_plan, gathering_for, treatment_of_rows
+from g3m.core.members import refuse_name
 from g3m.core.plan import DatasetPlan, Parity, Plan, asset_id, make_dataset_plan
 from g3m.core.recipe import Asset, Listing, Recipe, choose_form
-from g3m.core.routes import Route, chosen, rewrite
+from g3m.core.routes import Route, address, chosen, in_the_clear, rewrite
 from g3m.core.settings import Settings
 from g3m.core.treatment import treatment_for
 from g3m.steps.streamed import is_begun
@@ -48,6 +49,26 @@ def resolve(
             replace(dataset, stream=session.settings.stream or is_begun(dataset.name, session))
             for dataset in datasets
         )
+    )
+
+
+def unprotected(recipes: Sequence[Recipe], settings: Settings) -> tuple[Bilingual, ...]:
+    """What is to be said of each mirror or endpoint with plain http that brings what nothing pins."""
+    found: dict[str, list[str]] = {}
+    for recipe in recipes:
+        places = [place for asset in recipe.assets if not asset.digests for place in asset.places]
+        urls = [address(place, settings.endpoints) for place in places]
+        if recipe.listing is not None:  # what it says pins all files
+            urls.append(settings.hub_endpoint.rstrip("/") + "/")
+        for host in in_the_clear(one for url in urls for one in rewrite(url, settings.mirrors)):
+            found.setdefault(host, []).append(recipe.name)
+    return tuple(_in_words(host, ", ".join(names)) for host, names in found.items())
+
+
+def _in_words(host: str, names: str) -> Bilingual:
+    return (
+        f"http://{host}: nothing pins what comes from there ({names}); it can be altered on the way",
+        f"http://{host}：其内容没有固定的校验值（{names}），途中可能被篡改",
     )
 
 
@@ -138,6 +159,8 @@ def _read(text: str | None, listing: Listing) -> tuple[Asset, ...]:
         body = json.loads(text or "")
         head = (body["format"], body["repository"], body["revision"], body["include"])
         if head != (LISTING_FORMAT, listing.repository, listing.revision, listing.include):
+            return ()
+        if any(refuse_name(name) or type(size) is not int or size < 0 for name, size, _ in body["files"]):
             return ()
         return tuple(
             Asset(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from g3m.adapters.disk import publish, read_document, remove, write_document
+from g3m.adapters.disk import publish, read_document, remove
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.shards import ShardWriter
@@ -32,7 +32,7 @@ from g3m.steps.adopt import FIELD_OF
 from g3m.steps.drop import Place, index_of
 from g3m.steps.dropped import read_record
 from g3m.steps.publish import MANIFEST
-from g3m.steps.record import changing, forget_in_catalogs
+from g3m.steps.record import change_record, forget_in_catalogs
 from g3m.steps.remade import remake
 from g3m.steps.traces import remove_traces
 
@@ -184,9 +184,7 @@ def _rounds(shards: Sequence[ShardSummary]) -> Iterator[list[ShardSummary]]:
 
 def _change(place: Place, session: Session, drops: dict[str, Drop], exchanges: tuple[Exchange, ...]) -> None:
     """Write the record anew; what somebody dropped meanwhile stays in it."""
-    with changing(place.folder, session):
-        record = read_record(place.folder)
-        write_document(place.folder / DROPPED, Record(dict(record.drops) | drops, exchanges).encode())
+    change_record(place.folder, lambda record: Record(dict(record.drops) | drops, exchanges), session)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from g3m.adapters import fsio
 from g3m.adapters.session import Session
 from g3m.core.errors import BadArchive, storage_error
 from g3m.core.index import Index, is_field, pictures
@@ -139,10 +140,10 @@ class Kept:
         self._places: dict[str, int] = {}
         self._end = 0
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = fsio.open_file(path, fsio.KEPT)
             while (body := self._read(self._end)) is not None:
                 self._note(json.loads(body[0]), len(body[0]) + len(body[1]))
-            os.ftruncate(self._file, self._end)
+            fsio.truncate(self._file, self._end)
         except OSError as error:
             raise storage_error(error, path.parent) from error
 
@@ -169,9 +170,7 @@ class Kept:
         body = text + scanned.index.data
         record = _RECORD.pack(_MARK, len(text), len(scanned.index.data), zlib.crc32(body)) + body
         try:
-            done = 0
-            while done < len(record):
-                done += os.pwrite(self._file, record[done:], self._end + done)
+            fsio.write_all_at(self._file, record, self._end)
         except OSError as error:
             raise storage_error(error, self.path) from error
         self._note(facts, len(body))

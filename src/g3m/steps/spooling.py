@@ -12,7 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from g3m.adapters.disk import remove, rename
+from g3m.adapters import fsio
+from g3m.adapters.disk import remove, replacing
 from g3m.adapters.inflate import RATIO_FLOOR_BYTES, RATIO_LIMIT
 from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
@@ -61,7 +62,7 @@ class Spooling:
             for path in (self._spool, self._index):
                 remove(path)
         try:
-            self._file = os.open(self._spool, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = fsio.open_file(self._spool, fsio.KEPT)
         except OSError as error:
             raise storage_error(error, self._spool) from error
         yield from ()
@@ -89,7 +90,10 @@ class Spooling:
             if stopping():
                 return
             raise BadArchive(f"{self._asset.name}: gzip damaged: {error}") from error
-        os.ftruncate(self._file, position)
+        try:
+            fsio.truncate(self._file, position)
+        except OSError as error:
+            raise storage_error(error, self._spool) from error
         self.spool_bytes = position
 
     def _resume(self, plain: Any) -> int:
@@ -104,9 +108,7 @@ class Spooling:
 
     def _write(self, data: memoryview, position: int) -> None:
         try:
-            while data:
-                written = os.pwrite(self._file, data, position)
-                data, position = data[written:], position + written
+            fsio.write_all_at(self._file, data, position)
         except OSError as error:
             raise storage_error(error, self._spool) from error
 
@@ -116,22 +118,18 @@ class Spooling:
         end = int(points[-1][1]) - BACK_BYTES if points else 0
         if end - self._part.dropped < self._spacing:
             return
-        temporary = self._index.with_suffix(".points.tmp")
         try:
-            os.fdatasync(self._file)
-            with open(temporary, "wb") as file:
-                plain.export_index(fileobj=file)
-                file.flush()
-                os.fsync(file.fileno())
-            rename(temporary, self._index)
+            fsio.sync_data(self._file)
         except OSError as error:
-            raise storage_error(error, self._index) from error
+            raise storage_error(error, self._spool) from error
+        with replacing(self._index) as file:
+            plain.export_index(fileobj=file)
         drop(end, KEPT_BYTES)
 
     def sync(self) -> None:
         """Put the spool on the disk."""
         try:
-            os.fsync(self._file)
+            fsio.sync(self._file)
         except OSError as error:
             raise storage_error(error, self._spool) from error
 

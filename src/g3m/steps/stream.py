@@ -19,9 +19,9 @@ from dataclasses import replace
 from threading import Event as Flag
 from threading import Thread
 
+from g3m.adapters import fsio
 from g3m.adapters.disk import remove
 from g3m.adapters.hashing import Resumable, available
-from g3m.adapters.holes import can_punch, punch
 from g3m.adapters.parts import Part
 from g3m.adapters.session import Session
 from g3m.core.errors import BadArchive, DigestMismatch, G3MError, StorageError
@@ -85,7 +85,7 @@ def _obstacle(asset: Asset, plan: Plan, session: Session) -> str:
     needed = {"md5" if digest.algorithm == "md5" else "sha256" for digest in asset.digests} | {"sha256"}
     if not all(map(available, needed)):
         return "this Python's libcrypto does not tell the state of a digest"
-    if not can_punch(session.store.work / "parts"):
+    if not fsio.can_punch(session.store.work / "parts"):
         return "this file system cannot give bytes in the middle of a file back"
     return ""
 
@@ -160,7 +160,7 @@ def _following(eater: Eater, part: Part) -> Iterator[Callable[[], bool]]:
 
     def work() -> None:
         try:
-            eater.follow(stopping.is_set, lambda end, kept: part.drop(end, kept, punch))
+            eater.follow(stopping.is_set, part.drop)
         except G3MError as error:
             failures.append(error)
         except Exception as error:  # noqa: BLE001  # whoever waits for this thread must hear of its end

@@ -12,15 +12,17 @@ gaps. A tar.gz has no directory; its spool is packed as any other, and shrinks w
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from g3m.adapters import fsio
 from g3m.adapters.disk import read_document, remove, write_document
-from g3m.adapters.holes import punch
 from g3m.adapters.session import Session
 from g3m.adapters.tar import list_tar
 from g3m.core.errors import BadArchive
@@ -190,13 +192,16 @@ def release(dataset: DatasetPlan, task: Task, session: Session) -> None:
     spool = spool_path(dataset.asset(source), session)
     write_document(_used_path(dataset, task.shard, session), "")
     shared = _shared(list_path(session, dataset.name), source)
-    with open(list_path(session, dataset.name), "rb") as lines, open(spool, "rb+") as file:
+    with ExitStack() as stack:
+        lines = stack.enter_context(open(list_path(session, dataset.name), "rb"))
+        file = fsio.open_file(spool, fsio.THERE)
+        stack.callback(os.close, file)
         lines.seek(task.offset_bytes)
         for _ in range(task.samples):
             image = Pick.from_line(lines.readline()).image
             start, size_bytes = image.member.offset, image.member.size_bytes
             if image.source == source and size_bytes >= LEAST_HOLE_BYTES and start not in shared:
-                punch(file.fileno(), start, start + size_bytes)
+                fsio.punch(file, start, start + size_bytes)
 
 
 @lru_cache(maxsize=1)

@@ -7,11 +7,11 @@ made smaller, so that the shards can be made at the same time and do not depend 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from g3m.adapters.disk import write_document
+from g3m.adapters.mapped import mapped
 from g3m.adapters.members import MemberReader
 from g3m.adapters.session import Session
 from g3m.adapters.tar import list_tar
@@ -157,8 +157,7 @@ class _OrderedIndex:
 
     def __init__(self, path: Path) -> None:
         try:
-            with open(path, "rb") as file:
-                self._index = Index(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+            self._index = Index(mapped(path))
         except (OSError, ValueError) as error:
             raise NotVerified(f"{path}: cannot be used: {error}") from None
         self._next = 0

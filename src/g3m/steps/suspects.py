@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WRONG_LIMIT = 2
 """How often a place that is alone may deliver wrong bytes: once may be the line, twice is the place."""
 
+SUSPECTED = "suspected of wrong bytes"
+
 SAMPLES = 3
 SAMPLE_BYTES = 2**20
 LEAST_SAMPLE_BYTES = 2**16
@@ -41,6 +43,7 @@ class Suspects:
     accused: dict[str, Difference] = field(default_factory=dict)
     """Suspected places, with what their bytes turned out to be when others came instead."""
     rounds: int = 0
+    forgiven: set[str] = field(default_factory=set)
 
     @property
     def liars(self) -> list[str]:
@@ -83,8 +86,21 @@ def examine(download: Download) -> Iterator[Event]:
     else:
         name = _choose(shares, download)
         suspects.accused[name] = Difference()
-        yield from _exclude(name, "suspected of wrong bytes", download)
+        yield from _exclude(name, SUSPECTED, download)
     download.schedule.forget(part.suspect(name))
+
+
+def forgive(download: Download) -> bool:
+    """Whether somebody comes back when nobody is left: who was only suspected, once. The others may have been
+    the liars, and have gone for another reason before it was proved.
+    """
+    suspects = download.suspects
+    sources = [one for one in download.schedule.sources if one.dropped == SUSPECTED]
+    back = [one for one in sources if _name(one) not in suspects.forgiven]
+    for source in back:
+        source.dropped = ""
+        suspects.forgiven.add(_name(source))
+    return bool(back)
 
 
 def _convict(name: str, download: Download) -> Iterator[Event]:

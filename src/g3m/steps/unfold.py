@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from g3m.adapters.disk import in_the_making, publish
 from g3m.adapters.folder import list_folder
 from g3m.adapters.inflate import Inflation
 from g3m.adapters.members import MemberReader
@@ -137,10 +138,9 @@ class _Unfolder:
                 yield Holding(source, f"{holding.where}/{member.name}", path, inner.members)
 
     def _new_spool(self) -> Path:
-        """A name for one more spool; what a killed run left under it is gone."""
+        """A name for one more spool, which takes the place of an earlier one whole: its readers go on."""
         spool = self._session.store.part(f"{asset_id(self._asset)}-{self._spools}.spool")
         self._spools += 1
-        spool.unlink(missing_ok=True)
         return spool
 
     def _inflate(self, path: Path, spool: Path) -> list[Member | Refusal] | None:
@@ -150,23 +150,25 @@ class _Unfolder:
         """
         free_bytes = self._session.store.free().size_bytes
         progress: Callable[[int], None] = lambda _: self._session.check_stop()  # noqa: E731
-        members = None
-        with Inflation(path, spool, limit_bytes=free_bytes, progress=progress) as inflation:
+        members, making = None, in_the_making(spool)
+        with Inflation(path, making, limit_bytes=free_bytes, progress=progress) as inflation:
             inflation.reach(_HEAD_BYTES)
-            with open(spool, "rb") as file:
+            with open(making, "rb") as file:
                 is_tar = container(file.read(_HEAD_BYTES)) == "tar"
             if is_tar:
                 try:
-                    members = list(list_tar(spool, reach=inflation.reach))
+                    members = list(list_tar(making, reach=inflation.reach))
                 except BadArchive:
                     inflation.finish()  # where the gzip is damaged, that is the better explanation
                     raise
             inflation.finish()
+        publish(making, spool)
         return members
 
     def _copy(self, reader: MemberReader, member: Member, spool: Path) -> None:
         """Unpack a member to a spool."""
-        output = Output(spool)
+        making = in_the_making(spool)
+        output = Output(making)
         try:
             with reader.open(member) as source:
                 while data := source.read(_COPY_BYTES):
@@ -176,3 +178,4 @@ class _Unfolder:
         except BaseException:
             output.abort()
             raise
+        publish(making, spool)

@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
+from g3m.adapters import fsio
 from g3m.adapters.disk import make_folder, remove, rename
 from g3m.adapters.inflate import Inflation
 from g3m.adapters.lists import array_columns, array_rows, is_arrays
@@ -121,12 +122,10 @@ class _Unpacker:
 
     def _write(self, ending: str, pieces: Iterable[bytes]) -> Path:
         target = self._new(ending)
-        with open(target, "xb") as file:
+        with fsio.writing(target) as file:
             for piece in pieces:
                 self._session.check_stop()
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
         return target
 
     def _new(self, ending: str) -> Path:

@@ -37,6 +37,7 @@ from g3m.ui.proxy import proxy
 from g3m.ui.search import search, sql
 from g3m.ui.share import import_, share, write_list
 from g3m.ui.stats import stats
+from g3m.ui.streams import gave_up, keep_streams
 from g3m.ui.view import view
 from g3m.ui.watch import watched
 from g3m.ui.words import Speaker, language, printable
@@ -96,6 +97,7 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The entry point: runs a command and turns errors into messages and exit codes."""
+    keep_streams()
     try:
         code = cli.main(prog_name="g3m", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -107,10 +109,10 @@ def main() -> None:
     except G3MError as error:
         _show_error(error)
         sys.exit(error.exit_code)
-    except OSError as error:  # of a file or folder that was only looked at
-        if not isinstance(error.filename, str):
+    except OSError as error:  # of a file or folder that was only looked at, or of what is printed
+        if not isinstance(error.filename, str) and not gave_up(error):
             raise
-        told = storage_error(error, error.filename)
+        told = storage_error(error, error.filename or "stdout")
         _show_error(told)
         sys.exit(told.exit_code)
 
@@ -136,7 +138,7 @@ def _wanted_language() -> str:
         flag = sys.argv[sys.argv.index("--lang") + 1]
     try:
         return load_settings({"lang": flag or None}).lang
-    except G3MError:
+    except (G3MError, OSError):
         return ""
 
 
@@ -264,12 +266,12 @@ def get(  # one parameter for each option
         _show_plan(context, _resolve(names, context, estimate=True))
         return
     from g3m.runners.run import get_in
-    from g3m.steps.resolve import check_treatment
+    from g3m.steps.resolve import check_treatment, unprotected
     from g3m.ui.terms import agree
 
-    for note in context.session.ways.notes:
-        context.tell(context.speaker.pick(note))
     recipes = choose_form(context.session.recipes.expand(names), context.session.settings.form)
+    for note in (*context.session.ways.notes, *unprotected(recipes, context.session.settings)):
+        context.tell(context.speaker.pick(note))
     check_treatment(recipes, context.session.settings)
     agree(recipes, context, ask=not yes)
     with watched(context) as watch:
@@ -448,9 +450,10 @@ def recipe_check(files: tuple[Path, ...], **flags: Any) -> None:
 @setting_flags("lang")
 def recipe_show(name: str, **flags: Any) -> None:
     """Print the recipe of a dataset, to begin one of your own."""
-    click.echo(
-        printable(open_context(flags).session.recipes.path(name).read_text(encoding="utf-8")), nl=False
-    )
+    from g3m.adapters.plain import read_plain
+
+    text = read_plain(open_context(flags).session.recipes.path(name)).decode("utf-8", "replace")
+    click.echo(printable(text), nl=False)
 
 
 cli.add_command(gather)

@@ -139,7 +139,7 @@ def examine(
             for name, origin in origins.items()
         },
         "run": Lease(store.work / "lock").holder(),
-        "warnings": list(_warnings(session, variables)),
+        "warnings": [*_warnings(session, variables), *(note[0] for note in _unprotected(session))],
     }
 
 
@@ -174,6 +174,14 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _unprotected(session: Session) -> tuple[Bilingual, ...]:
+    """What is to be said of plain http in the settings, for every known dataset."""
+    from g3m.steps.resolve import unprotected
+
+    recipes = [session.recipes.get(name) for name in session.recipes.names]
+    return unprotected(recipes, session.settings)
 
 
 def _warnings(session: Session, variables: Mapping[str, str]) -> Iterator[str]:
@@ -215,5 +223,6 @@ def doctor_lines(facts: dict[str, Any], session: Session, speaker: Speaker) -> I
         yield f"setting   {name} = {item['value']} ({item['from']})"
     if facts["run"]:
         yield speaker.say("running-by", pid=facts["run"]["pid"], host=facts["run"]["host"])
+    said = {note[0]: speaker.pick(note) for note in _unprotected(session)}
     for warning in facts["warnings"]:
-        yield f"warning   {warning}"
+        yield f"warning   {said.get(warning, warning)}"

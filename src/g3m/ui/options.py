@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from g3m.core.errors import RecipeError, SettingsError
 from g3m.core.settings import OPTIONS, Layer, Option, Settings, from_variables, merge
 from g3m.ui.words import Speaker, language, printable
 
@@ -90,7 +91,10 @@ def config_files() -> list[tuple[Path, dict[str, Any]]]:
     from g3m.adapters.recipes import read_toml
 
     paths = [Path(CONFIG_NAME), Path(platformdirs.user_config_dir("g3m"), "config.toml")]
-    return [(path, read_toml(path)) for path in paths if path.is_file()]
+    try:
+        return [(path, read_toml(path)) for path in paths if path.is_file()]
+    except RecipeError as error:
+        raise SettingsError(error.message) from None
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from g3m.runners.base import fetched_bytes, missing_bytes
 from g3m.steps.check import manifests
 from g3m.steps.memory import recall
 from g3m.steps.publish import published
+from g3m.steps.resolve import unprotected
 from g3m.ui.figures import count_text, duration_text, size_text, table
 from g3m.ui.state import state_of
 from g3m.ui.words import Speaker
@@ -99,6 +100,7 @@ def plan_lines(plan: Plan, session: Session, speaker: Speaker) -> Iterator[str]:
     yield ""
     yield from _plan_sums(plan, session, speaker)
     yield from _packing_lines(plan, speaker)
+    yield from map(speaker.pick, unprotected([item.recipe for item in plan.datasets], session.settings))
     for dataset in plan.datasets:
         expect = dataset.recipe.expect
         if expect.source:

@@ -143,7 +143,9 @@ def status_lines(session: Session, speaker: Speaker) -> Iterator[str]:
 def last_line(path: Path) -> str:
     """The last line of a log, or nothing."""
     try:
-        with open(path, "rb") as file:
+        from g3m.adapters.plain import open_plain
+
+        with open_plain(path) as file:
             file.seek(max(0, path.stat().st_size - 4096))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:

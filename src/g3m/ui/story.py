@@ -123,12 +123,16 @@ class RollingFile:
 
     def _opened(self) -> BinaryIO:
         # Unbuffered: each line is one write, at the end, whoever else writes; none is held back.
-        return open(self._path, "ab", buffering=0)
+        from g3m.adapters import fsio
+
+        return fsio.appending(self._path)
 
     def _renew(self, ours: os.stat_result) -> None:
         """Go on in a new file; where another process has made it already, in that one."""
         if self._path.exists() and os.path.samestat(ours, self._path.stat()):
-            os.replace(self._path, self._path.with_name(f"{self._path.name}.old"))
+            from g3m.adapters import fsio
+
+            fsio.rename(self._path, self._path.with_name(f"{self._path.name}.old"))
         newer, older = self._opened(), self._file
         self._file = newer
         if older is not None:
@@ -258,7 +262,9 @@ def last_rows(path: Path) -> dict[str, Rows]:
 def _last_ticks(path: Path, kind: type[Tick]) -> Iterable[Tick]:
     """The last tick of each task under way, found in the end of the file."""
     try:
-        with open(path, "rb") as file:
+        from g3m.adapters.plain import open_plain
+
+        with open_plain(path) as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:

@@ -49,8 +49,8 @@ def _key(recipe: Recipe) -> str:
 
 def _seen(text: str | None) -> set[str]:
     try:
-        return set(json.loads(text or "")["shown"])
-    except (ValueError, KeyError, TypeError):
+        return set(map(str, json.loads(text or "")["shown"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 

@@ -19,7 +19,7 @@ from g3m.adapters.catalog import FILE, Catalog, open_catalog
 from g3m.adapters.session import Session
 from g3m.core.catalog import Shown
 from g3m.core.dropped import DROPPED, Record
-from g3m.core.errors import G3MError, NotVerified, UnknownCatalog
+from g3m.core.errors import G3MError, NotVerified, UnknownCatalog, UnknownDataset
 from g3m.core.receipt import Manifest
 from g3m.load.folder import Folder, open_folder
 from g3m.steps.dropped import read_record
@@ -93,8 +93,12 @@ class Current:
 
     @contextmanager
     def reading(self, dataset: str) -> Iterator[Folder]:
-        """The folder of a dataset while it is read; Rewriting if its files are being exchanged meanwhile."""
-        place = self.home(dataset).folder
+        """The folder of a dataset while it is read; Rewriting if its files are being exchanged meanwhile.
+
+        NotHere if it is gone since the list of datasets was made.
+        """
+        home = self.home(dataset)
+        place = home.folder
         before = _stamp(place)
         if self._record(dataset, place, before).rewriting:
             raise Rewriting(dataset)
@@ -103,6 +107,10 @@ class Current:
         except NotVerified:
             if _stamp(place) == before:
                 raise
+        except UnknownDataset:
+            if _stamp(place) == home.stamp:
+                raise
+            raise NotHere(dataset) from None
         if _stamp(place) != before:
             raise Rewriting(dataset)
 

@@ -10,7 +10,6 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from g3m.adapters import fsio
 from g3m.core.errors import Locked, UsageError, storage_error
 from g3m.ui.web.app import make_app
 from g3m.ui.web.collection import Collection
@@ -112,7 +112,7 @@ class _Writer:
         except LookupError:  # dropped meanwhile
             drawn = placeholder("missing_image", picture.side)
         own = name if drawn.kind == "image/jpeg" else name.removesuffix(".jpg") + ".svg"
-        (self._folder / own).write_bytes(drawn.data)
+        fsio.put(self._folder / own, drawn.data, how=fsio.OVER)
         return picture, name, own
 
     def write(self, name: str, text: bytes) -> None:
@@ -120,18 +120,18 @@ class _Writer:
         if name == START:
             self._start = text
         else:
-            (self._folder / name).write_bytes(text)
+            fsio.put(self._folder / name, text, how=fsio.OVER)
         self.pages += 1
 
     def finish(self, files: list[str], shown: Mapping[str, tuple[int, int]]) -> None:
         """Write what is the same for all pages, and the marker; then count."""
         for name in files:
             data = (STATIC / name).read_bytes()
-            (self._folder / "static" / name).write_bytes(data)
+            fsio.put(self._folder / "static" / name, data, how=fsio.OVER)
         body = {"format": FORMAT, "samples": {name: list(counts) for name, counts in shown.items()}}
         text = json.dumps(body, indent=1, ensure_ascii=False)
-        (self._folder / START).write_bytes(self._start)
-        (self._folder / MARKER).write_text(text + "\n", encoding="utf-8")
+        fsio.put(self._folder / START, self._start, how=fsio.OVER)
+        fsio.put(self._folder / MARKER, (text + "\n").encode(), how=fsio.OVER)
         sizes = [path.stat().st_size for path in self._folder.rglob("*") if path.is_file()]
         self.pictures = sum(1 for _ in (self._folder / "pictures").iterdir())
         self.size_bytes = sum(sizes)
@@ -183,40 +183,41 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     if Path.cwd().is_relative_to(folder):  # a copy takes a folder's place: a shell in it would stand nowhere
         raise UsageError(f"{folder}: you are in this folder", hint=_OTHER_HINT)
     new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    fsio.make_folder(folder.parent)
     with _held(new, folder):
         try:
             _refuse_other(old)
             if old.exists():
-                shutil.rmtree(old) if folder.exists() else old.rename(folder)
+                fsio.remove_tree(old) if folder.exists() else fsio.rename(old, folder)
             _refuse_other(folder)
             for name in _FOLDERS:
-                (new / name).mkdir()
+                fsio.make_one_folder(new / name)
             yield new
             _refuse_other(folder)
             _exchange(new, folder, old)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            with suppress(OSError):
+                fsio.remove_tree(new)
 
 
 def _exchange(new: Path, folder: Path, old: Path) -> None:
     if not folder.exists():
-        new.rename(folder)
+        fsio.rename(new, folder)
         return
-    folder.rename(old)
+    fsio.rename(folder, old)
     try:
-        new.rename(folder)
+        fsio.rename(new, folder)
     except BaseException:  # also a signal: a name must not be left empty
-        old.rename(folder)
+        fsio.rename(old, folder)
         raise
-    shutil.rmtree(old)
+    fsio.remove_tree(old)
 
 
 @contextmanager
 def _held(new: Path, folder: Path) -> Iterator[None]:
     """An empty folder that no other export uses; UsageError if one does, or a person."""
     with suppress(FileExistsError):
-        new.mkdir()
+        fsio.make_one_folder(new)
     descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:
@@ -229,7 +230,7 @@ def _held(new: Path, folder: Path) -> Iterator[None]:
             raise UsageError(f"{folder}: another export wrote there at this moment", hint=_BUSY_HINT)
         _refuse_strangers(new)
         for path in new.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            fsio.remove_tree(path) if path.is_dir() and not path.is_symlink() else fsio.unlink(path)
         yield
     finally:
         os.close(descriptor)

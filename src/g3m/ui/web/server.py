@@ -23,6 +23,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from g3m.adapters import fsio
 from g3m.adapters.guard import Guard
 from g3m.adapters.session import Session
 from g3m.core.errors import UsageError
@@ -222,7 +223,7 @@ class _SocketFile:
         """Take it away, if it is still the same."""
         with suppress(OSError):
             if self._path and self._state and os.path.samestat(self._state, self._path.lstat()):
-                self._path.unlink()
+                fsio.unlink(self._path)
 
 
 def _listen(port: int, path: Path | None) -> tuple[socket.socket, Served]:
@@ -248,7 +249,7 @@ def _unix(path: Path) -> socket.socket:
     """A socket that only its owner can open: so from its first moment, because the mask says so."""
     with suppress(OSError):
         if stat.S_ISSOCK(path.lstat().st_mode) and _is_dead(path):
-            path.unlink()
+            fsio.unlink(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:

@@ -1,4 +1,4 @@
-"""adapters/holes.py: bytes in the middle go back to the disk, or it is said that they cannot."""
+"""adapters/fsio.py: every change of the disk, whole however little the system takes at once, or an error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from g3m.adapters import holes
-from g3m.adapters.holes import can_punch, punch
+from g3m.adapters import fsio
+from g3m.adapters.fsio import can_punch, punch
 
 SIZE = 2**18
 BLOCK = 4096
@@ -94,8 +94,8 @@ def test_the_trial_is_a_no_where_nothing_is_freed(
     library: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal, a yes without a freed block, and a library without fallocate: no, and no file left."""
-    monkeypatch.setattr(holes.ctypes, "CDLL", lambda *_, **__: library())
-    monkeypatch.setattr(holes, "_fallocate", holes._fallocate.__wrapped__)
+    monkeypatch.setattr(fsio.ctypes, "CDLL", lambda *_, **__: library())
+    monkeypatch.setattr(fsio, "_fallocate", fsio._fallocate.__wrapped__)
     assert not can_punch(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -106,6 +106,6 @@ def test_the_trial_is_a_no_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(holes.os, "write", full)
+    monkeypatch.setattr(fsio.os, "write", full)
     assert not can_punch(tmp_path)
     assert list(tmp_path.iterdir()) == []
