@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g3m.core.alarm import FAILED_SHARE, FIRST_ROWS, LAST_ROWS, LEAST_HOSTS, Alarm, is_page
+from g3m.core.alarm import FAILED_SHARE, FIRST_ROWS, LAST_ROWS, LEAST_HOSTS, LOGIN_BODIES, Alarm, is_page
+from g3m.core.errors import Unreachable
 from g3m.core.manners import NETWORK
 
 
@@ -68,3 +69,78 @@ def test_pages_are_told_from_pictures() -> None:
     assert not is_page(b"\xff\xd8\xff\xe0<html>")
     assert not is_page(b"<svg>")
     assert not is_page(b"")
+
+
+def test_the_numbers_of_the_alarm() -> None:
+    """Fifty rows, then two hundred; 95 of a hundred; five hosts; twenty equal bodies."""
+    assert (FIRST_ROWS, LAST_ROWS, FAILED_SHARE, LEAST_HOSTS, LOGIN_BODIES) == (50, 200, 0.95, 5, 20)
+
+
+def test_the_share_that_may_fail() -> None:
+    """Of the first fifty 48 are too many and 47 are not; of two hundred 191 are and 190 are not; 51 to 199 are not asked."""
+    assert _rings([""] * 2 + ["timeout"] * 48, 20) == 50
+    assert _rings([""] * 3 + ["timeout"] * 47, 20) == 0
+    assert _rings([""] * 9 + ["timeout"] * 191, 20) == 200
+    assert _rings([""] * 10 + ["timeout"] * 190 + [""], 20) == 0
+    assert _rings([""] * 3 + ["timeout"] * 196, 20) == 0
+    assert _rings([""] * 300 + ["timeout"] * 190, 20) == 0
+    assert _rings([""] * 300 + ["timeout"] * 191, 20) == 491
+
+
+def test_hosts_that_fail_are_counted() -> None:
+    """Five of them, or such as have given pictures before; those of good rows say nothing."""
+
+    def rings(hosts: int, good: bool) -> bool:
+        alarm = Alarm()
+        return any(
+            alarm.outcome("timeout", f"h{number % hosts}", known_good=good or number > 0)
+            for number in range(50)
+        )
+
+    assert rings(5, good=False)
+    assert not rings(4, good=False)
+    assert rings(4, good=True)
+    mixed = Alarm()
+    assert not any(
+        mixed.outcome("timeout" if number > 1 else "", f"h{number if number < 2 else number % 4}")
+        for number in range(50)
+    )
+
+
+def test_how_many_bodies_are_looked_at() -> None:
+    """Fifty, and no more; nineteen pages and nineteen equal bodies are no sign together."""
+    alarm, seen = Alarm(), 0
+    while alarm.wants_body:
+        assert not alarm.body(f"h{seen}", seen + 10, page=False)
+        seen += 1
+    assert seen == 50
+    for mark in (1, 0, 2):
+        both = Alarm()
+        assert not any(both.body(f"h{number % 5}", mark, page=False) for number in range(19))
+        assert not any(both.body(f"h{number % 5}", 100 + number, page=True) for number in range(19))
+        assert both.body("h", mark, page=False)
+
+
+def test_both_signs_stop_the_run() -> None:
+    """Whoever heeds a row gets the error, whose hint says what to do, in both languages."""
+    alarm = Alarm()
+    for number in range(49):
+        alarm.heed(f"h{number}", "timeout", b"", known_good=False)
+    with pytest.raises(Unreachable, match="nearly every URL fails") as caught:
+        alarm.heed("h", "timeout", b"", known_good=False)
+    assert ["g3m doctor" in hint for hint in caught.value.hint] == [True, True]
+    for body in (b"<html>sign in", b"a placeholder"):
+        alarm = Alarm()
+        for number in range(19):
+            alarm.heed(f"h{number}", "", body, known_good=True)
+        with pytest.raises(Unreachable, match="one and the same page") as caught:
+            alarm.heed("h", "", body, known_good=True)
+        assert ["--proxy" in hint for hint in caught.value.hint] == [True, True]
+
+
+def test_a_page_shows_itself_in_its_first_bytes() -> None:
+    """Within 256, blanks included."""
+    assert is_page(b" " * 251 + b"<html")
+    assert not is_page(b" " * 252 + b"<html")
+    assert is_page(b"<head>")
+    assert not is_page(b"<header>"[:4])

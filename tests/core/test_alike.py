@@ -13,6 +13,7 @@ from g3m.core.alike import (
     CORRELATION,
     FLAT_BITS,
     ROWS_LIMIT,
+    SAME_BYTES,
     Leak,
     Leaks,
     Searched,
@@ -177,3 +178,15 @@ def test_the_limits_leave_room_between_copies_and_different_pictures() -> None:
     """Copies differ in no more bits than allowed, and different photographs were measured to differ in 26."""
     assert ROWS_LIMIT < BOTH_LIMIT < 26
     assert 0.82 < CORRELATION < 0.93
+
+
+def test_the_limits_of_likeness() -> None:
+    """The numbers that the measurements of the module speak of."""
+    assert (ROWS_LIMIT, BOTH_LIMIT, CORRELATION, FLAT_BITS, SAME_BYTES) == (7, 16, 0.9, 4, 0)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1])
+def test_the_ends_of_signed_numbers(bits: int) -> None:
+    """From 2**63 on a number of 64 bits is below zero."""
+    assert signed(bits) == (bits if bits < 2**63 else bits - 2**64)
+    assert -(2**63) <= signed(bits) < 2**63

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from g3m.core.blocks import (
+    MAGIC,
     PAGE_BYTES,
     Piece,
     agrees,
@@ -121,3 +122,10 @@ def test_no_bytes_are_no_pieces() -> None:
     """An empty range takes nothing from any block, also at the edge of one."""
     assert pieces(0, 0, 10) == pieces(10, 0, 10) == pieces(7, 0, 10) == ()
     assert pieces(10, 1, 10) == (Piece(1, 0, 1),)
+
+
+def test_how_blocks_are_kept() -> None:
+    """Pages of 64 KiB have a checksum each, in a head of 44 bytes and 4 for each page."""
+    assert (PAGE_BYTES, MAGIC) == (65_536, b"G3MBLOK1")
+    assert [head_bytes(size) for size in (0, 1, 65_536, 65_537)] == [44, 48, 48, 52]
+    assert len(seal("0" * 64, bytes(65_537))) == 52

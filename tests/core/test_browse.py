@@ -123,3 +123,60 @@ def test_the_condition_is_sql(view: View) -> None:
 def test_an_aspect_keeps_its_own_bin() -> None:
     """Stored in hundredths: 1.1 * 100 is not 110 for a computer."""
     assert condition(View(aspect=Span(1.1, 1.15)))[1] == [110, 115]
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("9" * 12, 10**12 - 1, 10**12 - 1),
+        ("1.123456", 1.123456, 1.123456),
+        ("0-0", 0, 0),
+        (" 1 - 2 ", 1, 2),
+        ("5-", 5, None),
+        ("-5", None, 5),
+        ("2.0", 2, 2),
+    ],
+)
+def test_the_longest_numbers_of_a_range(text: str, low: float | None, high: float | None) -> None:
+    """Twelve digits, and six behind the point."""
+    assert Span.parse(text) == Span(low, high)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 13, "1.1234567", "1.", ".5", "-", "", "2-1", "1-2-3", "1e3", "٣", "-5-", "a"]
+)
+def test_numbers_that_no_range_has(text: str) -> None:
+    """More digits, half a number, other digits, and ends in the wrong order."""
+    with pytest.raises(ValueError):
+        Span.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (Span(1.5, 1.5), "1.5"),
+        (Span(1.5, None), "1.5-"),
+        (Span(None, 0.123456), "-0.123456"),
+        (Span(1.0, 2.25), "1-2.25"),
+    ],
+)
+def test_ranges_are_written_shortly(span: Span, text: str) -> None:
+    """Without zeros at the end of a number, and one number where both ends are it."""
+    assert str(span) == text
+    assert Span.parse(text) == span
+
+
+def test_the_longest_text_of_a_filter() -> None:
+    """A thousand letters, and numbers of eighteen digits, as SQLite holds them."""
+    assert parse_view({"host": "h" * 1000}).host == "h" * 1000
+    assert parse_view({"after": "9" * 18}).after == 10**18 - 1
+    for wrong in (
+        {"host": "h" * 1001},
+        {"after": str(2**62)},
+        {"seed": "1" * 19},
+        {"seed": "-1"},
+        {"seed": "x"},
+    ):
+        with pytest.raises(BadView):
+            parse_view(wrong)
+    assert parse_view({"seed": "0"}).parameters() == {"seed": "0"}

@@ -6,6 +6,7 @@ import pytest
 
 from g3m.core.buckets import Access, Bucket, access, is_plain, parse_bucket
 from g3m.core.errors import SettingsError, UsageError
+from g3m.core.secrets import Secret
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hidden"}
 
@@ -120,3 +121,19 @@ def test_nothing_shows_the_keys() -> None:
     """Neither printing nor an error of the dataclass tells them."""
     assert "hidden" not in repr(how(KEYS))
     assert "key'" not in repr(how(KEYS))
+
+
+def test_how_long_the_name_of_a_bucket_is() -> None:
+    """From 3 to 63 letters, with a letter or digit at both ends."""
+    for name in ("abc", "a" * 63, "a.b-c_9"):
+        assert parse_bucket(f"s3://{name}/x").name == name
+    for name in ("ab", "a" * 64, "-bc", "ab-", "a", ""):
+        with pytest.raises(UsageError):
+            parse_bucket(f"s3://{name}/x")
+
+
+def test_access_is_shown_without_what_it_holds() -> None:
+    """Neither keys nor their stars: whether a machine has keys is nobody's business."""
+    key = Secret("QXZ")
+    assert repr(Access(key_id=key, secret=key, token=key)) == repr(Access())
+    assert "***" not in repr(Access(key_id=key, secret=key, token=key))

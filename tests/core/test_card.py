@@ -133,3 +133,26 @@ def test_what_there_is_to_cite_and_where_it_lives_is_said() -> None:
     bare = page(replace(RECIPE, homepage="", citation=""))
     assert "Homepage" not in bare
     assert "Cite" not in bare
+
+
+def test_the_lines_of_what_was_left_out() -> None:
+    """Reasons, a blank line, and where each is named; nothing more and nothing less."""
+    text = page(rejected={"damaged": 4})
+    block = text.partition("## Left out\n")[2].partition("\n## Found")[0]
+    lines = ["", f"- damaged: 4 ({REASONS['damaged']})", "", "`rejected.jsonl` names each."]
+    assert block.splitlines() == lines
+
+
+def test_the_lines_of_a_list() -> None:
+    """Gathered rows have tables instead of files that name each."""
+    text = page(form="urls", rejected={"gone": 4}, findings={"grayscale": {"kept": 1}})
+    left = text.partition("## Left out\n")[2].partition("\n## Found")[0].splitlines()
+    assert left[0] == left[2] == left[3] == ""
+    assert left[1].startswith("- gone: 4 (")
+    assert left[4]
+    assert "rejected.jsonl" not in text
+    assert "findings.jsonl" not in text
+    found = text.partition("## Found in what was packed\n")[2].splitlines()
+    assert found[1].startswith("- grayscale: 1 kept (")
+    assert (found[0], found[2]) == ("", "")
+    assert found[3] == "The column `found` of the tables names each; a sample may have several."

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from g3m.core.browse import Span
 from g3m.core.catalog import (
+    CAPTION_LETTERS,
+    CHARTS,
     FLAGS,
     NUMBERS,
+    PLACE_LIMIT,
     Entry,
     aspect,
     count_words,
@@ -22,11 +28,13 @@ from g3m.core.catalog import (
 from g3m.core.charts import (
     BLOCK,
     HOSTS_A_SHARD,
+    WORDS_A_SHARD,
     bin_of,
     bin_order,
     bin_range,
     bins_within,
     blocks,
+    most_frequent,
     tally,
 )
 from g3m.core.treatment import CLASSES
@@ -55,6 +63,55 @@ def test_a_mask_is_read_back(chosen: set[str]) -> None:
     """Names become bits and the same names again, in the order of the table."""
     assert names(mask(chosen)) == tuple(name for name in FLAGS if name in chosen)
     assert mask([*chosen, "no such flag"]) == mask(chosen)
+
+
+DOUBLINGS = {  # small values, then each doubling from the first to the last in so many parts
+    "words": ([0, 1, 2, 3], 4, 4096, 4),
+    "letters": ([0, 1, 4], 8, 32768, 4),
+    "width": ([0, 1, 16], 32, 8192, 4),
+    "height": ([0, 1, 16], 32, 8192, 4),
+    "bytes": ([0, 1], 1024, 33554432, 2),
+}
+
+
+@pytest.mark.parametrize("chart", DOUBLINGS)
+def test_where_bins_begin(chart: str) -> None:
+    """Links and catalogs on disks name bins, so their edges stay: a few small values, then parts of each doubling."""
+    small, first, last, parts = DOUBLINGS[chart]
+    wide = [
+        low * (parts + part) // parts
+        for low in (first * 2**n for n in range(40))
+        if low < last
+        for part in range(parts)
+    ]
+    begins = [*small, *wide, last]
+    found = bins_within(chart, None, None)
+    assert [int(name.partition("-")[0]) for name in found] == begins
+    assert [name.partition("-")[2] for name in found] == [
+        "" if after - 1 == begin else str(after - 1) for begin, after in pairwise(begins)
+    ] + [""]
+    assert found[-1] == f"{last}-"
+    assert bin_of(chart, last) == f"{last}-" != bin_of(chart, last - 1)
+    assert bins_within(chart, -5, 0) == bins_within(chart, 0, 0) == ["0"]
+    assert bins_within(chart, last, None) == [f"{last}-"]
+    assert bins_within(chart, 2, 1) == []
+
+
+def test_where_the_bins_of_shapes_begin() -> None:
+    """The shapes of cameras and screens begin bins of their own; a square has one alone."""
+    begins = "0.00 0.01 0.25 0.33 0.40 0.50 0.56 0.60 0.67 0.75 0.80 0.90 1.00 1.01 1.11 1.25 1.33 1.50 1.67 1.78 2.00 2.50 3.00 4.00"
+    found = bins_within("aspect", None, None)
+    assert [name.partition("-")[0] for name in found] == begins.split()
+    assert (found[0], found[12], found[-1]) == ("0.00", "1.00", "4.00-")
+
+
+def test_the_charts_and_how_long_they_are() -> None:
+    """What is on disks is of these sizes."""
+    assert (BLOCK, HOSTS_A_SHARD, WORDS_A_SHARD) == (64, 500, 500)
+    assert (CAPTION_LETTERS, PLACE_LIMIT) == (65_536, 16_777_216)
+    assert (*NUMBERS, "format", "host", "flag", "word") == CHARTS
+    assert NUMBERS == ("words", "letters", "width", "height", "aspect", "bytes")
+    assert FLAGS[3:9] == ("truncated", "no_end", "trailing", "warning", "not_jpeg", "cmyk")
 
 
 @given(charts, values)
@@ -187,3 +244,48 @@ def test_blocks_say_where_a_bin_is() -> None:
     made = blocks((place // BLOCK, entry(width=640 if place in (0, 1, 200) else 32)) for place in range(256))
     assert made["width", "640-767"] == (3, 0b1001)
     assert made["width", "32-39"] == (253, 0b1111)
+
+
+def test_blocks_hold_names_too() -> None:
+    """Formats and flags are filtered by as numbers are."""
+    made = blocks([(0, entry(format="png")), (2, entry(format="png", flags=mask(["bomb", "cmyk"])))])
+    assert made["format", "png"] == (2, 0b101)
+    assert made["flag", "cmyk"] == made["flag", "bomb"] == (1, 0b100)
+    assert made["bytes", "0"] == made["words", "0"] == made["aspect", "0.00"] == (2, 0b101)
+
+
+def test_the_same_sizes_add_up() -> None:
+    """Samples of one value, and of other values in the same bin, are all counted."""
+    found = tally([entry(width=640), entry(width=640), entry(width=700), entry(host="h"), entry(host="h")])
+    assert (found["width", "640-767"], found["width", "0"], found["host", "h"]) == (3, 2, 2)
+
+
+def test_the_most_frequent_words_are_counted() -> None:
+    """As many words as hosts; among equals by name; what is counted down to nothing is left out."""
+    words = Counter({f"w{number:04}": 1 for number in range(WORDS_A_SHARD + 9)})
+    words["often"] = 7
+    found = most_frequent({"host": Counter({"a": 1, "gone": 0}), "word": words})
+    assert found["word", "often"] == 7
+    assert found["host", "a"] == 1
+    assert ("host", "gone") not in found
+    kept = [name for chart, name in found if chart == "word"]
+    assert kept == ["often", *(f"w{number:04}" for number in range(WORDS_A_SHARD - 1))]
+
+
+def test_an_entry_begins_empty() -> None:
+    """What is not known of a sample is empty or 0."""
+    assert entry() == entry(
+        caption="",
+        width=0,
+        height=0,
+        size_bytes=0,
+        words=0,
+        host="",
+        format="",
+        flags=0,
+        digest=b"",
+        rows=0,
+        columns=0,
+    )
+    assert (entry(caption="red").letters, entry(width=3, height=4).aspect) == (3, 75)
+    assert (sample_id(1, 0), place_of(2**24 + 5)) == (16_777_216, (1, 5))

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from g3m.core.cores import (
+    CONTROLLER_PORTS,
+    DELAY_LIMIT_MS,
     Controller,
     CoreState,
     Exposure,
@@ -269,6 +271,8 @@ def test_the_group_that_is_meant() -> None:
     assert group_for(NODES, ("Top", "Auto", "a"), member="b") == "Top"
     assert group_for(NODES, ("Top", "Media", "a"), member="c") == "Media"
     assert group_for(NODES, ("Media", "c")) == "Media"
+    assert group_for(NODES, ("Top", "Media", "a"), member="a") == "Top"
+    assert group_for(NODES, ("Media", "Top", "a"), member="a") == "Media"
     assert group_for(NODES, ("GLOBAL", "a"), member="b") == "GLOBAL"
     assert group_for(NODES, (), named="GLOBAL", member="a") == "GLOBAL"
 
@@ -342,3 +346,57 @@ def test_risks(exposure: Exposure, expected: list[str]) -> None:
 def test_a_controller_is_a_value() -> None:
     """Equal addresses are equal controllers, so that a remembered choice finds its core again."""
     assert controller_at("localhost:9090") == Controller(port=9090)
+
+
+def test_what_is_no_port() -> None:
+    """From 1 to 65535, as a whole number; the rest is unknown."""
+    values = (1, 65535, 0, 65536, -1, "7890", None, 7890.0)
+    assert [read_state({"mixed-port": value}).mixed_port for value in values] == [1, 65535, 0, 0, 0, 0, 0, 0]
+    assert read_state({}) == CoreState(
+        mode="", mixed_port=0, http_port=0, socks_port=0, allow_lan=False, asks_login=False
+    )
+    assert read_state({"mode": 5, "allow-lan": 1}) == CoreState()
+
+
+@pytest.mark.parametrize("kind", ["Reject", "RejectDrop", "Pass", "PassRule", "Compatible", "Block", "DNS"])
+def test_nodes_that_lead_nowhere(kind: str) -> None:
+    """What the cores build in to stop or pass on traffic is no way out, in whatever letters."""
+    assert not Node(name="n", kind=kind).leads_out
+    assert Node(name="n", kind="Direct").leads_out
+    assert Node(name="n", kind="x") == Node(name="n", kind="x", delay_ms=None, now="", members=())
+
+
+def test_where_cores_listen() -> None:
+    """The ports of mihomo and sing-box, of Clash Verge and of its service; a time limit that fits 16 bits."""
+    assert CONTROLLER_PORTS == (9090, 9097, 9091)
+    assert DELAY_LIMIT_MS == 2**15 - 1
+
+
+def test_delays() -> None:
+    """The last test counts; a delay that is none is unknown."""
+    histories = (
+        [],
+        [{"delay": 0}],
+        [{"delay": 1}, {"delay": 2}],
+        [{"delay": -1}],
+        [{"delay": "5"}],
+        [{}],
+        [5],
+        "text",
+    )
+    nodes = read_nodes(
+        {"proxies": {str(number): {"history": history} for number, history in enumerate(histories)}}
+    )
+    assert [node.delay_ms for node in nodes.values()] == [None, 0, 2, None, None, None, None, None]
+
+
+def test_addresses_of_controllers() -> None:
+    """An IPv6 address stands in brackets; a socket is asked as localhost."""
+    plain, six, path = Controller(port=9), Controller(host="::1", port=9), Controller(path="/a")
+    assert [str(one) for one in (plain, six, path)] == ["127.0.0.1:9", "[::1]:9", "unix:/a"]
+    assert [one.url for one in (plain, six, path)] == [
+        "http://127.0.0.1:9",
+        "http://[::1]:9",
+        "http://localhost",
+    ]
+    assert Controller() == Controller("127.0.0.1", 0, "")

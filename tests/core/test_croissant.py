@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from g3m.core.croissant import KEY, VERSION, croissant
-from g3m.core.neighbours import Part
+from g3m.core.croissant import CONTEXT, KEY, MEDIA, VERSION, croissant
+from g3m.core.neighbours import MARK, Part
 from g3m.core.shard import ShardSummary
 
 SHARDS = (ShardSummary("00000.tar", 2, 10_240, "a" * 64), ShardSummary("00001.tar", 3, 20_480, "b" * 64))
@@ -98,3 +99,81 @@ def test_the_key_is_the_name_up_to_its_first_dot() -> None:
         found = re.match(KEY, path)
         assert found is not None
         assert found[1] == key
+
+
+TERMS = [
+    "arrayShape",
+    "citeAs",
+    "column",
+    "containedIn",
+    "equivalentProperty",
+    "extract",
+    "field",
+    "fileObject",
+    "fileProperty",
+    "fileSet",
+    "format",
+    "includes",
+    "isArray",
+    "isLiveDataset",
+    "jsonPath",
+    "key",
+    "md5",
+    "parentField",
+    "path",
+    "recordSet",
+    "references",
+    "regex",
+    "repeated",
+    "replace",
+    "samplingRate",
+    "separator",
+    "source",
+    "subField",
+    "transform",
+]
+
+
+def test_the_context_is_that_of_the_specification() -> None:
+    """Every term of Croissant 1.1 stands for the one of the same name; six words are spelled out."""
+    assert {
+        **{term: f"cr:{term}" for term in TERMS},
+        "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/", "cr": "http://mlcommons.org/croissant/",
+        "rai": "http://mlcommons.org/croissant/RAI/", "dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo",
+        "data": {"@id": "cr:data", "@type": "@json"}, "examples": {"@id": "cr:examples", "@type": "@json"},
+        "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, "description": {"@container": "@language"}, "name": {"@container": "@language"},
+    } == CONTEXT  # fmt: skip
+    assert VERSION == "http://mlcommons.org/croissant/1.1"
+
+
+def test_the_types_of_files() -> None:
+    """As the registry of media types has them."""
+    assert MEDIA == {
+        "jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif", "bmp": "image/bmp",
+        "tif": "image/tiff", "tiff": "image/tiff", "txt": "text/plain", "json": "application/json",
+    }  # fmt: skip
+
+
+def test_the_whole_document_of_one_dataset() -> None:
+    """Every word of its head, of a set and of a record, so that none goes missing."""
+    part = replace(TOY, homepage="https://h", fields=("jpg", "txt"), shards=SHARDS[:1])
+    body = json.loads(croissant([part], "/data"))
+    assert body.pop("@context") == CONTEXT
+    records = body.pop("recordSet")
+    assert [one["@id"] for one in body.pop("distribution")] == ["toy/00000.tar", "toy/images", "toy/txt"]
+    assert body == {
+        "@type": "sc:Dataset", "name": "toy", "description": f"A toy. Pictures with captions in WebDataset shards; by `{MARK} hf`.",
+        "conformsTo": VERSION, "license": ["CC0"], "url": "https://h", "citeAs": "@x", "version": "1.0.0",
+    }  # fmt: skip
+    assert [one["@id"] for one in records] == ["toy/images_records", "toy/txt_records"]
+    assert records[0] == {
+        "@type": "cr:RecordSet", "@id": "toy/images_records", "name": "toy/images_records",
+        "description": "The images of toy; records of equal keys and one shard are one sample.", "key": {"@id": "toy/images_records/key"},
+        "field": [
+            {"@type": "cr:Field", "@id": "toy/images_records/key", "name": "key", "dataType": "sc:Text",
+             "source": {"fileSet": {"@id": "toy/images"}, "extract": {"fileProperty": "fullpath"}, "transform": {"regex": KEY}}},
+            {"@type": "cr:Field", "@id": "toy/images_records/image", "name": "image", "dataType": "sc:ImageObject",
+             "source": {"fileSet": {"@id": "toy/images"}, "extract": {"fileProperty": "content"}}},
+        ],
+    }  # fmt: skip
+    assert json.loads(croissant([TOY, OTHER], "/data"))["description"].startswith("A toy, other. ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import string
 from dataclasses import replace
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from g3m.core.diagnosis import (
     CAUSES,
     PROXY_WIDE,
+    SLOW_BYTES_PER_S,
     STAGES,
+    THROTTLED_RATIO,
     WORKING,
     Hop,
     Probe,
@@ -294,9 +297,113 @@ def test_how_a_request_ended(ending: Ending, flags: set[str]) -> None:
     assert ending_flags(ending) == flags
 
 
+SOCKS = [
+    "OK",
+    "BAD_ADDRESS_TYPE",
+    "BAD_VERSION",
+    "CLOSED",
+    "GSSAPI",
+    "GSSAPI_PERMSG",
+    "GSSAPI_PROTECTION",
+    "IDENTD",
+    "IDENTD_DIFFER",
+    "LONG_HOSTNAME",
+    "LONG_PASSWD",
+    "LONG_USER",
+    "NO_AUTH",
+    "RECV_ADDRESS",
+    "RECV_AUTH",
+    "RECV_CONNECT",
+    "RECV_REQACK",
+    "REPLY_ADDRESS_TYPE_NOT_SUPPORTED",
+    "REPLY_COMMAND_NOT_SUPPORTED",
+    "REPLY_CONNECTION_REFUSED",
+    "REPLY_GENERAL_SERVER_FAILURE",
+    "REPLY_HOST_UNREACHABLE",
+    "REPLY_NETWORK_UNREACHABLE",
+    "REPLY_NOT_ALLOWED",
+    "REPLY_TTL_EXPIRED",
+    "REPLY_UNASSIGNED",
+    "REQUEST_FAILED",
+    "RESOLVE_HOST",
+    "SEND_AUTH",
+    "SEND_CONNECT",
+    "SEND_REQUEST",
+    "UNKNOWN_FAIL",
+    "UNKNOWN_MODE",
+    "USER_REJECTED",
+]
+"""libcurl's reasons of a failed SOCKS handshake (CURLPX_...), in the order of their numbers."""
+
+
+@pytest.mark.parametrize(("number", "name"), list(enumerate(SOCKS)))
+def test_why_a_socks_proxy_failed(number: int, name: str) -> None:
+    """Each reason of libcurl's is what it says: no SOCKS, a login, a refusal by rule, a host that cannot be reached."""
+    if name == "BAD_VERSION":
+        flag = "no-socks"
+    elif name == "REPLY_NOT_ALLOWED":
+        flag = "forbidden"
+    elif name in ("NO_AUTH", "RECV_AUTH", "SEND_AUTH", "USER_REJECTED"):
+        flag = "login"
+    else:
+        flag = (
+            "cannot" if name.startswith("REPLY_") or name in ("REQUEST_FAILED", "RESOLVE_HOST") else "closed"
+        )
+    assert ending_flags(Ending(97, "SOCKS", 0, number)) == {flag}
+    assert ending_flags(Ending(96, "SOCKS", 0, number)) == {"closed"}
+    assert ending_flags(Ending(7, "SOCKS", 0, number)) == {"refused"}
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [("EPERM", "unreachable"), ("EACCES", "unreachable"), ("ENETDOWN", "unreachable"), ("ENETUNREACH", "unreachable"),
+     ("EHOSTDOWN", "unreachable"), ("EHOSTUNREACH", "unreachable"), ("ECONNRESET", "reset"), ("EPIPE", "closed"), ("EINTR", "closed"),
+     ("ENOENT", "closed"), ("EADDRNOTAVAIL", "closed"), ("ECONNABORTED", "closed"), ("ENOBUFS", "closed"), ("EALREADY", "closed")],
+)  # fmt: skip
+def test_the_error_numbers_of_linux(name: str, flag: str) -> None:
+    """A way that is forbidden, down or not there is unreachable; numbers beside them in the table are not."""
+    assert ending_flags(Ending(56, "Recv failure", getattr(errno, name))) == {flag}
+
+
+def test_the_codes_that_need_no_words() -> None:
+    """A name, a cut, a time limit, an empty answer and a missing file have codes of their own; their neighbours have none."""
+    told = {5: "name", 18: "closed", 28: "timeout", 52: "closed", 77: "file"}
+    assert ending_flags(Ending(0, "reset by peer", errno.ECONNRESET)) == set()
+    for code in range(1, 100):
+        if code != 60:
+            assert ending_flags(Ending(code, "reset by peer")) == {told.get(code, "reset")}
+    assert ending_flags(Ending(7, "Failed", errno.ETIMEDOUT)) == {"timeout"}
+    assert ending_flags(Ending(56, "Failed", errno.ETIMEDOUT)) == {"closed"}
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "wrong version number",
+        "packet length too long",
+        "unknown protocol",
+        "HTTP request",
+        "Record Layer failure",
+    ],
+)
+def test_no_tls(sign: str) -> None:
+    """Each sentence of the TLS libraries for an answer in the clear, in any letters."""
+    assert ending_flags(Ending(35, f"error: {sign}")) == {"no-tls"}
+
+
+@pytest.mark.parametrize("words", ["the subject name is not h", "it does not match", "hostname mismatch"])
+def test_a_certificate_of_another_name(words: str) -> None:
+    """Each sentence of the TLS libraries for a certificate of another host."""
+    assert ending_flags(Ending(60, words)) == {"name"}
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "flags", "size_bytes"),
     [
+        (206, {"content-range": "bytes 0-9/100", "content-encoding": "Identity"}, set(), 100),
+        (206, {"content-range": "bytes 1-9/100"}, {"part"}, 100),
+        (200, {"content-type": "application/xhtml+xml", "content-encoding": ""}, {"whole", "page"}, None),
+        (201, {"content-type": "x-text/html"}, set(), None),
         (206, {"content-range": "bytes 0-9/100", "content-length": "10"}, set(), 100),
         (206, {"content-range": "bytes 5-9/100"}, {"part"}, 100),
         (206, {"content-length": "10"}, {"part"}, None),
@@ -332,6 +439,12 @@ def test_a_document_is_asked_for_whole() -> None:
         ([(0.0, 0), (1.0, 1000)], 1000),
         ([(0.0, 0), (0.4, 100), (0.9, 1000), (1.0, 1600)], 2500),
         ([(3.0, 0), (3.0, 2_000_000)], None),
+        ([(0.0, 0), (0.3, 300)], 1000),
+        ([(0.0, 0), (0.299, 300)], None),
+        ([(0.0, 0), (0.1, 1_000_000)], 10_000_000),
+        ([(0.0, 0), (0.1, 999_999)], None),
+        ([(1.0, 0), (2.0, 100), (3.0, 400)], 300),
+        ([(1.0, 50), (1.9, 100), (2.1, 200), (3.0, 210)], 100),
     ],
 )
 def test_rate(marks: list[tuple[float, int]], rate: float | None) -> None:
@@ -346,6 +459,8 @@ def test_the_rate_of_a_transfer_that_was_over_early() -> None:
     assert rate_of(marks) == pytest.approx(250_000)
     assert rate_of(marks[:1], whole=True) is None
     assert rate_of([(1.0, 0), (1.0, 8_000_000)], whole=True) is None
+    assert rate_of([(1.0, 100), (1.5, 500), (2.0, 600)], whole=True) == pytest.approx(500)
+    assert Ending() == Ending(0, "", 0, 0)
 
 
 def outcome(place: str, way: Way, rate: float | None = None, *, works: bool = True, **more: Any) -> Outcome:
@@ -426,7 +541,107 @@ def test_another_endpoint() -> None:
     assert choose(needs, [outcome("mirror", DIRECT, 9), other]).command == "g3m get cc3m"
 
 
+def test_the_same_speed_needs_no_words() -> None:
+    """Among equals that is taken which is in use already, and then that which needs no proxy."""
+    needs = [Need(dataset="cc3m", places=("hub",), size_bytes=90)]
+    plain, said, moved = (
+        outcome("hub", NAMED, 9),
+        outcome("hub", FOUND, 9),
+        outcome("hub", DIRECT, 9, endpoint="https://hub"),
+    )
+    for outcomes in ([said, moved, plain], [plain, moved, said], [moved, said, plain]):
+        assert judge(needs, outcomes)[0].carriers == (plain,)
+    assert judge(needs, [moved, said])[0].carriers == (said,)
+    assert judge(needs, [plain, outcome("hub", FOUND, 10)])[0].seconds == 9.0
+    assert judge(needs, [outcome("hub", FOUND), outcome("hub", DIRECT, 0.5)])[0].rate_bytes_per_s == 0.5
+
+
+def test_half_the_time_is_not_enough_for_a_longer_line() -> None:
+    """A proxy is only proposed if it takes less than half the time, or brings a dataset more."""
+    needs = [Need(dataset="cc3m", places=("hub",), size_bytes=100)]
+    assert choose(needs, [outcome("hub", DIRECT, 10), outcome("hub", FOUND, 20)]).command == "g3m get cc3m"
+    assert (
+        choose(needs, [outcome("hub", DIRECT, 10), outcome("hub", FOUND, 20.1)]).command
+        == f"g3m get cc3m --proxy {PROXY}"
+    )
+
+
+def test_a_way_is_said_if_nothing_else_names_it() -> None:
+    """A proxy of the command line, or one that was found running, has to be said; one of a variable or a file has not."""
+    origins = ("--proxy", "listener", "https_proxy", "g3m.toml", "")
+    assert [Way(proxy="p", origin=origin).must_be_said for origin in origins] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_a_missing_part_is_named_once() -> None:
+    """All places of the parts that nothing carries, each once; what nothing at all carries has no speed."""
+    (verdict,) = judge([NEEDS[1], NEEDS[2]], [])
+    assert (verdict.missing, verdict.carriers, verdict.rate_bytes_per_s, verdict.seconds) == (
+        ("s3", "http://coco"),
+        (),
+        None,
+        None,
+    )
+    assert verdict.size_bytes == 1000
+    (verdict,) = judge([NEEDS[1], NEEDS[2]], [outcome("s3", DIRECT, 10)])
+    assert (verdict.carriers, verdict.seconds) == ((outcome("s3", DIRECT, 10),), 100.0)
+
+
 def test_a_command_is_quoted() -> None:
     """A name from a file cannot become a second command."""
     line = Choice(datasets=("./a b;rm.toml",), proxy="http://***@h:1").command
     assert line == "g3m get './a b;rm.toml' --proxy 'http://***@h:1'"
+
+
+def test_the_words_of_a_diagnosis() -> None:
+    """The stages in their order, what counts as slow and as throttled, and which causes concern a whole proxy."""
+    assert STAGES == ("dns", "tcp", "proxy", "tls", "answer", "body", "done")
+    assert (SLOW_BYTES_PER_S, THROTTLED_RATIO) == (100_000, 2.0)
+    assert {"works", "slow", "throttled", "breaks", "whole-only"} == WORKING
+    assert {
+        f"proxy-{word}" for word in ("name", "dead", "silent", "scheme", "login", "tls", "mute")
+    } == PROXY_WIDE
+    assert set(CAUSES) >= WORKING | PROXY_WIDE
+    assert all(english and chinese for english, chinese in CAUSES.values())
+    hop = Hop(host="a")
+    assert (hop.scheme, hop.proxy, hop.stage, hop.code, hop.status, hop.proxy_status, hop.body_bytes) == (
+        "https",
+        "",
+        "done",
+        0,
+        0,
+        0,
+        0,
+    )
+    assert (hop.flags, hop.addresses, hop.leads_to, hop.repair, hop.signed_in, hop.size_bytes) == (
+        frozenset(),
+        (),
+        "",
+        "",
+        False,
+        None,
+    )
+    assert (hop.dns_s, hop.tcp_s, hop.tls_s, hop.answer_s) == (None,) * 4
+
+
+def test_where_slow_and_throttled_begin() -> None:
+    """Exactly twice as fast is not throttled, exactly 100 kB a second not slow; without a measurement it works."""
+
+    def verdict(*rates: tuple[int, float | None]) -> str:
+        speeds = tuple(
+            Speed(connections=count, body_bytes=1, seconds=1.0, rate_bytes_per_s=rate)
+            for count, rate in rates
+        )
+        return diagnose(Probe(hops=(Hop(host="a.example", status=206),), speeds=speeds)).key
+
+    assert verdict((1, 1e6), (4, 2e6)) == "works"
+    assert verdict((1, 1e6), (4, 2.0001e6)) == "throttled"
+    assert verdict((1, 100_000)) == "works"
+    assert verdict((1, 99_999)) == "slow"
+    assert verdict((4, 99_999)) == "slow"
+    assert verdict() == verdict((1, None)) == "works"

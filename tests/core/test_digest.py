@@ -37,6 +37,7 @@ def test_text_and_value_are_the_same(digest: Digest) -> None:
         ("sha256:" + "A" * 64, "64 lower-case hexadecimal digits"),
         ("sha256:" + "0" * 64 + "\n", "64 lower-case hexadecimal digits"),
         ("sha256: " + "0" * 63, "64 lower-case hexadecimal digits"),
+        ("md5:sha256:" + "0" * 64, "32 lower-case hexadecimal digits"),
         ("md5:" + "0" * 64, "32 lower-case hexadecimal digits"),
         ("git-sha1:" + "g" * 40, "40 lower-case hexadecimal digits"),
         ("md5:" + "٠" * 32, "32 lower-case hexadecimal digits"),

@@ -11,8 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from g3m.core.directory import (
+    DEFLATED,
+    ENCRYPTED,
     END64_BYTES,
     ENTRY_LIMIT_BYTES,
+    PATCHED,
+    STORED,
     TAIL_LIMIT_BYTES,
     UTF8,
     End,
@@ -103,6 +107,18 @@ def test_names_are_utf8_or_code_page_437() -> None:
         read_entry(entry(b"\x82.jpg", flags=UTF8), 0)
 
 
+def test_codes_are_those_of_the_format() -> None:
+    """Methods as zipfile knows them; the bits that APPNOTE.TXT gives to encryption (0, 6, 13), patches and UTF-8."""
+    assert (STORED, DEFLATED) == (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    assert (ENCRYPTED, PATCHED, UTF8) == (1 << 0 | 1 << 6 | 1 << 13, 1 << 5, 1 << 11)
+
+
+def test_a_directory_may_end_with_its_entry() -> None:
+    """An entry without a name is one, and so is the newest version that is known, 6.3."""
+    assert read_entry(entry(b""), 0)[1] == 46
+    assert read_entry(entry(version=63), 0)[0].name == "a.jpg"
+
+
 def test_a_mark_without_a_wide_number_is_a_number() -> None:
     """The largest number of 32 bits, with no extra field to say another, is what it is."""
     assert read_entry(entry(size=WIDE), 0)[0].size_bytes == WIDE
@@ -167,3 +183,98 @@ def test_the_end_says_where_the_directory_is() -> None:
         read_end(plain, wide, 2**40 + 400 + END64_BYTES)
     with pytest.raises(ValueError, match="contradicts"):
         read_end(unset, wide, 2**40 + 401 + END64_BYTES)
+
+
+END64 = {
+    "signature": b"PK\6\6",
+    "record": 44,
+    "made": 45,
+    "needed": 45,
+    "disk": 0,
+    "first": 0,
+    "here": 3,
+    "all": 3,
+    "size": 400,
+    "offset": 2**40,
+}
+LOCATOR = {"signature": b"PK\6\7", "disk": 0, "located": 2**40 + 400, "disks": 1}
+
+
+def wide_end(**changed: int | bytes) -> bytes:
+    """The two records of zip64 for three entries of 400 bytes; `locator_...` changes the second."""
+    record = {**END64, **{name: value for name, value in changed.items() if not name.startswith("locator_")}}
+    locator = {
+        **LOCATOR,
+        **{name[8:]: value for name, value in changed.items() if name.startswith("locator_")},
+    }
+    return struct.pack("<4sQ2H2L4Q", *record.values()) + struct.pack("<4sLQL", *locator.values())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"signature": b"PK\6\5"}, {"record": 43}, {"record": 45}, {"disk": 1}, {"first": 1}, {"locator_disk": 1}, {"locator_disks": 2},
+     {"locator_located": 2**40 + 399}, {"here": 2}, {"here": 4}],
+)  # fmt: skip
+def test_a_wide_end_that_contradicts_itself(changed: dict[str, int | bytes]) -> None:
+    """Each field of the zip64 records that says another thing than the rest is an error."""
+    unset = END.pack(b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, WIDE, WIDE, 0)
+    at = 2**40 + 400 + END64_BYTES
+    assert (
+        read_end(unset, wide_end(locator_disks=0), at)
+        == read_end(unset, wide_end(), at)
+        == End(3, 400, 2**40)
+    )
+    with pytest.raises(ValueError, match="contradicts itself"):
+        read_end(unset, wide_end(**changed), at)
+
+
+@pytest.mark.parametrize(
+    "stated", [(4, 400, WIDE), (3, 401, WIDE), (3, 400, 1000), (3, 0xFFFF, WIDE), (3, 400, 0xFFFF)]
+)
+def test_two_ends_that_differ(stated: tuple[int, int, int]) -> None:
+    """What the plain end record does say, it must say as the wide one does; the mark of another field is a number."""
+    entries, size, offset = stated
+    at = 2**40 + 400 + END64_BYTES
+    plain = END.pack(b"PK\5\6", 0, 0, entries, entries, size, offset, 0)
+    with pytest.raises(ValueError, match="differ"):
+        read_end(plain, wide_end(), at)
+    same = END.pack(b"PK\5\6", 0, 0, 3, 3, 400, WIDE, 0)
+    assert read_end(same, wide_end(), at) == End(3, 400, 2**40)
+
+
+@pytest.mark.parametrize("numbers", [(1, 0, 3, 3), (0, 1, 3, 3), (0, 0, 2, 3), (0, 0, 3, 2)])
+def test_one_part_of_several(numbers: tuple[int, int, int, int]) -> None:
+    """An end record that knows of other parts is an error."""
+    with pytest.raises(ValueError, match="one part of an archive in several files, at offset 1400"):
+        read_end(END.pack(b"PK\5\6", *numbers, 400, 1000, 0), b"", 1400)
+
+
+@pytest.mark.parametrize("position", [1399, 1401])
+def test_the_directory_must_end_where_the_end_record_begins(position: int) -> None:
+    """Bytes between the two, or in front of the archive, are an error that names both places."""
+    with pytest.raises(ValueError, match=f"should end at offset 1400, the end record is at {position}"):
+        read_end(END.pack(b"PK\5\6", 0, 0, 3, 3, 400, 1000, 0), b"", position)
+
+
+def test_only_whole_records_in_front_are_wide() -> None:
+    """Bytes in front of the end record that are too few, or have the locator elsewhere, mean nothing."""
+    plain = END.pack(b"PK\5\6", 0, 0, 3, 3, 400, 1000, 0)
+    assert read_end(plain, wide_end()[1:], 1400) == End(3, 400, 1000)
+    assert read_end(plain, wide_end()[56:] + bytes(56), 1400) == End(3, 400, 1000)
+
+
+def test_where_the_end_is() -> None:
+    """The one record whose comment ends with the file; another signature, in whatever place, is an error or chance."""
+    end = END.pack(b"PK\5\6", 0, 0, 0, 0, 0, 0, 0)
+    assert find_end(b"front" + end) == 5
+    assert find_end(b"PK\5\6" + bytes(30) + end) == 34
+    spoken = END.pack(b"PK\5\6", 0, 0, 0, 0, 0, 0, 300) + bytes(300)
+    assert find_end(spoken) == 0
+    for tail in (b"", end[:-1], end + b"x", b"PK\5\6"):
+        with pytest.raises(ValueError, match="no end record"):
+            find_end(tail)
+    twice = END.pack(b"PK\5\6", 0, 0, 0, 0, 0, 0, 22) + end
+    inner = END.pack(b"PK\5\6", 0, 0, 0, 0, 0, 0, 30) + b"PK\5\6" + bytes(26)
+    for tail in (twice, inner):
+        with pytest.raises(ValueError, match="more than one end record"):
+            find_end(tail)

@@ -18,6 +18,7 @@ from g3m.core.dropped import (
     may_name,
     parse,
     same_url,
+    stamp_without,
     url_line,
 )
 from g3m.core.listed import BadLine, Wanted, key_line
@@ -141,3 +142,59 @@ def test_entries_find_samples_of_the_datasets_that_they_name() -> None:
     wanted.hit(wanted.of("coco")["b"])
     wanted.hit(wanted.of("coco")["d/e"])
     assert list(wanted.unmatched()) == ["a", "sbu/c"]
+
+
+def test_a_record_that_lost_lines_is_an_error() -> None:
+    """A record cut behind any of its lines is not a shorter one; one of before, without a checksum, is read."""
+    record = Record({key: Drop(key, "asked", "list.txt") for key in ("a", "b", "c")})
+    lines = record.encode().splitlines(keepends=True)
+    for count in range(1, len(lines)):
+        with pytest.raises(BadRecord, match="damaged, or cut"):
+            parse("".join(lines[:count]))
+    old = '{"format": 1, "kind": "Dropped"}\n' + "".join(lines[1:])
+    assert parse(old) == record == parse("".join(lines))
+
+
+def test_the_stamp_without_samples() -> None:
+    """The first stamp stays in front; without nothing it is the stamp itself; each set of places has its own."""
+    assert stamp_without("1234", []) == stamp_without("1234 without ab", []) == "1234"
+    made = stamp_without("1234", [3, 7])
+    assert made.startswith("1234 without ")
+    assert len(made) == len("1234 without ") + 16
+    assert (
+        len({made, stamp_without("1234", [3]), stamp_without("1234", [7, 3]), stamp_without("1235", [3, 7])})
+        == 4
+    )
+
+
+def test_which_shards_were_exchanged_since() -> None:
+    """Those under way, and those of whose samples another record said something else."""
+    old = Record({"a": Drop("a"), "b": Drop("b", shard="1.tar")})
+    new = Record(
+        {
+            "a": Drop("a", shard="0.tar"),
+            "b": Drop("b", shard="1.tar"),
+            "c": Drop("c", shard="2.tar"),
+            "d": Drop("d"),
+        }
+    )
+    assert [new.rewrote(f"{number}.tar", old) for number in range(4)] == [True, False, True, False]
+    assert not Record().rewrote("0.tar", old)
+    exchange = Exchange(ShardSummary("9.tar", 3, 10240, "ab"), "x", ())
+    assert Record({}, (exchange,)).rewrote("9.tar", old)
+    assert not Record({}, (exchange,)).rewrote("8.tar", old)
+
+
+def test_a_record_in_other_scripts_can_be_read() -> None:
+    """Keys stand there as they are, and what cannot be written is replaced."""
+    text = Record({"红\ud800": Drop("红\ud800", "r", "s")}).encode()
+    assert "红\ufffd" in text
+    assert '"check"' in text.partition("\n")[0]
+
+
+def test_long_addresses_are_compared_too() -> None:
+    """Plain or not, up to the longest address that there is, in the one form."""
+    for length in (1_999, 2_000, 2_001, 8_192):
+        plain = "http://example.com/" + "a" * (length - 19)
+        assert same_url(plain) == plain
+    assert same_url("http://example.com/" + "a" * 8_174) == same_url(5) == same_url("x") == ""

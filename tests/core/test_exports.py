@@ -144,6 +144,7 @@ def test_two_files_of_one_name_get_two_names() -> None:
         "https://h/s3cret\tb",
         "https://h/s3cret b",
         "https://h/s3crét",
+        "https://[s3cret/a",
     ],
 )
 def test_an_address_with_a_secret_is_not_written(url: str) -> None:
@@ -163,3 +164,8 @@ def test_xml_is_escaped() -> None:
     one = found.find(f"{NS}file")
     assert one is not None
     assert one.get("name") == 'a&b".zip'
+
+
+def test_the_forms_of_a_list_of_downloads() -> None:
+    """Three, by name."""
+    assert {"metalink": metalink, "aria2": aria2, "curl": curl_script} == FORMATS

@@ -82,3 +82,42 @@ def test_an_absurd_row_is_left_out(field: str, value: object) -> None:
     found = parse(json.dumps(body), "box")
     assert ("b", "direct") in found
     assert ("a:1", "direct") not in found
+
+
+def test_how_long_a_memory_counts() -> None:
+    """A speed for a day, a lie for a week, of five hundred routes; a route is seen on the direct way unless it says."""
+    assert (FRESH_S, LIAR_S, LIMIT) == (86_400.0, 604_800.0, 500)
+    assert Seen(host="a") == Seen(
+        host="a", way="direct", rate_bytes_per_s=0.0, connections=0, latency_s=0.0, seen_s=0.0, lied_s=0.0
+    )
+    assert [Seen(host="a", lied_s=1.0).liar(now_s) for now_s in (1.0, 604_800.9, 604_801.0)] == [
+        True,
+        True,
+        False,
+    ]
+    assert not Seen(host="a").liar(0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("connections", 0, True), ("connections", 64, True), ("connections", 65, False), ("connections", -1, False), ("connections", "x", False),
+     ("rate_bytes_per_s", 0, True), ("rate_bytes_per_s", 9.9e14, True), ("rate_bytes_per_s", 1e15, False), ("rate_bytes_per_s", -1, False),
+     ("latency_s", float("inf"), False), ("seen_s", float("nan"), False), ("lied_s", None, False), ("host", None, True)],
+)  # fmt: skip
+def test_a_row_that_makes_no_sense_is_forgotten(name: str, value: object, known: bool) -> None:
+    """Numbers below 0, without end, or of more connections than g3m makes."""
+    body = json.loads(dump("", "box", [FAST]))
+    body["machines"]["box"][0][name] = value
+    assert bool(parse(json.dumps(body), "box")) is known
+
+
+def test_the_form_of_the_memory() -> None:
+    """A document with its format, other machines as they were, the newest row first."""
+    text = dump(
+        '{"machines": {"other": [5]}}',
+        "box",
+        [Seen(host="old", seen_s=1.0), Seen(host="liar", lied_s=3.0), Seen(host="new", seen_s=2.0)],
+    )
+    body = json.loads(text)
+    assert (body["format"], body["machines"]["other"], text[-1]) == (1, [5], "\n")
+    assert [row["host"] for row in body["machines"]["box"]] == ["liar", "new", "old"]

@@ -116,3 +116,45 @@ def test_the_page_has_licence_terms_and_citation_of_each() -> None:
     for line in ("## toy", "## toy_valid", "Licence: CC BY 4.0", "Be kind.", "@x"):
         assert line in text.splitlines()
     assert "| toy | train | 1100 | 2 | 20480 | CC BY 4.0 |" in text
+
+
+@pytest.mark.parametrize(
+    ("stated", "known"),
+    [("CC0", "cc0-1.0"), ("CC0 1.0", "cc0-1.0"), ("CC BY 2.0", "cc-by-2.0"), ("CC BY 4.0", "cc-by-4.0"), ("CC BY-SA 4.0", "cc-by-sa-4.0"),
+     ("CC BY-NC 4.0", "cc-by-nc-4.0"), ("MIT", "mit"), ("Apache-2.0", "apache-2.0"), (" MIT ", "mit"), ("", "unknown"),
+     ("Unknown", "unknown"), ("CC BY-NC 2.0", "other")],
+)  # fmt: skip
+def test_names_of_licences(stated: str, known: str) -> None:
+    """Each name that a recipe may state has the hub's word for it, blanks around it or not."""
+    assert licence_id([replace(TOY, licence=stated)]) == known
+
+
+def test_every_size_has_a_word() -> None:
+    """From a thousand on each power of ten begins another word, up to a trillion."""
+    words = [size_category(10**digits) for digits in range(3, 13)]
+    assert words == [f"{low}<n<{high}" for low, high in zip(
+        ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B"],
+        ["10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"], strict=True,
+    )] + ["n>1T"]  # fmt: skip
+    assert [size_category(10**digits - 1) for digits in range(4, 13)] == words[:-1]
+    assert size_category(999) == "n<1K"
+
+
+def test_the_page_of_one_dataset() -> None:
+    """Every line of it, so that none goes missing; what is not known is left out, but for the licence."""
+    page = hub_card([TOY], [["a"]]).partition("\n---\n\n")[2]
+    bare = replace(TOY, title="", homepage="", licence="", terms="", citation="")
+    assert page.splitlines() == [
+        "# toy", "", "WebDataset shards of pictures with captions, packed by g3m. Loads with",
+        "`datasets.load_dataset(FOLDER, NAME)`; names and splits:", "", "| name | split | samples | shards | bytes | licence |",
+        "| --- | --- | --: | --: | --: | --- |", "| toy | train | 1100 | 2 | 20480 | CC BY 4.0 |", "", "## toy", "",
+        TOY.title, "", *([f"Homepage: {TOY.homepage}", ""] if TOY.homepage else []), "Licence: CC BY 4.0", "", TOY.terms, "",
+        "```bibtex", TOY.citation, "```",
+    ]  # fmt: skip
+    assert (
+        "Homepage: https://h.example"
+        in hub_card([replace(TOY, homepage="https://h.example")], [["a"]]).splitlines()
+    )
+    lines = hub_card([bare], [["a"]]).partition("## toy\n")[2].splitlines()
+    assert lines == ["", "Licence: none stated"]
+    assert hub_card([TOY], [["a"]]).endswith("```\n")

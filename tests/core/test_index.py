@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from g3m.core.errors import NotVerified
-from g3m.core.index import ABSENT, FIELDS, FIELDS_LIMIT, IMAGES, MAGIC, Head, Index
+from g3m.core.index import ABSENT, FIELDS, FIELDS_LIMIT, IMAGES, MAGIC, Head, Index, pictures
 from g3m.core.indexing import IndexedShard, Rows, encode, joined, ordered, repeated
 from g3m.core.members import refuse_name
 from g3m.core.shard import Entry, Field
@@ -162,12 +163,15 @@ def test_shards_joined_one_by_one_give_the_index_of_all(written: list[IndexedSha
     assert b"".join(joined(head, lambda number: Index(parts[number]))) == encode(written)
 
 
-OF_TODAY = (
+OF_BEFORE = (
     b'G3MINDX1\x52\0\0\0{"shards": ["00000.tar", "b.tar"], "fields": ["jpg", "json", "txt"], "samples": 2}'
     b"\0\0\0\0\x01\0\0\0\0\x02\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"
     b"\0\x06\0\0\0\0\0\0\x02\0\0\0"
     b"\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\0\x02\0\0\0\0\0\0\0\0\0\0"
     b"\0\0\0\0\0\0\0\0\xff\xff\xff\xffacc"
+)
+OF_TODAY = (
+    OF_BEFORE.replace(b"\x52\0\0\0", b"\x63\0\0\0").replace(b"}", b', "checked": true}') + b"\xa3\x85\xdb\xef"
 )
 
 
@@ -178,7 +182,15 @@ def test_the_bytes_of_an_index_never_change() -> None:
         IndexedShard("b.tar", (Entry("cc", (Field("json", 512, 0),)),)),
     ]
     assert encode(samples) == OF_TODAY
-    assert [entry.key for _, entry in Index(OF_TODAY)] == ["a", "cc"]
+    for data in (OF_BEFORE, OF_TODAY):
+        assert [entry.key for _, entry in Index(data)] == ["a", "cc"]
+        assert Index(data).key_data == b"acc"
+        assert Index(data).intact
+    for at in range(len(OF_TODAY)):
+        changed = bytearray(OF_TODAY)
+        changed[at] ^= 1
+        with suppress(ValueError):
+            assert not Index(bytes(changed)).intact
 
 
 @given(st.lists(st.tuples(st.text(max_size=8), st.dictionaries(extensions, sizes, max_size=5)), max_size=6))
@@ -295,7 +307,7 @@ def _patched(data: bytes, at: int, layout: str, value: int) -> Index:
     return Index(bytes(changed))
 
 
-RECORDS = len(Head(shards=tuple(shard.name for shard in TOY), samples=3).encode())
+RECORDS = len(Head(shards=tuple(shard.name for shard in TOY), samples=3, checked=True).encode())
 
 
 def test_a_shard_that_is_not_there_is_never_read() -> None:
@@ -333,7 +345,7 @@ def test_a_key_that_is_no_text_is_an_error_of_ours() -> None:
 def test_bytes_behind_the_end_of_a_shard_are_never_asked_for(offset: int, size: int) -> None:
     """Where sizes are known, from the head or from a manifest, a record cannot point behind the end."""
     data = encode([IndexedShard("a.tar", (Entry("a", (Field("jpg", 5, 5), Field("txt", 990, 10))),))])
-    at = len(Head(shards=("a.tar",), samples=1).encode()) + 8
+    at = len(Head(shards=("a.tar",), samples=1, checked=True).encode()) + 8
     assert Index(data, [1000]).place(0) == (0, 5, 5, 0, ABSENT, 990, 10)
     changed = bytearray(data)
     struct.pack_into("<QI", changed, at, offset, size)
@@ -385,3 +397,87 @@ def test_where_each_shard_begins(counts: list[int]) -> None:
     ]
     starts = Index(encode(written)).starts()
     assert starts == [sum(counts[:shard]) for shard in range(len(counts) + 1)]
+
+
+def test_what_the_order_of_pictures_is() -> None:
+    """JPEG first, then what keeps all of a picture; a longer name counts as its end."""
+    assert pictures([*reversed(IMAGES), "txt", "left.tif"]) == [*IMAGES, "left.tif"]
+    assert IMAGES == ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tiff", "tif")
+    assert FIELDS == ("jpg", "json", "txt")
+
+
+def test_the_head_has_bounds() -> None:
+    """Sixteen fields, each once, and at least one; sizes from 0 to the largest that a file can have."""
+    many = tuple(f"f{number}" for number in range(16))
+    assert Head(shards=("a",), samples=0, fields=many, sizes=(2**63 - 1,)).fields == many
+    assert Head(shards=("a",), samples=0, sizes=(0,)).folder == ""
+    for wrong in (
+        {"fields": (*many, "g")}, {"fields": ()}, {"fields": ("jpg", "jpg")}, {"sizes": (2**63,)}, {"sizes": (-1,)}, {"sizes": (True,)},
+        {"sizes": (1, 2)}, {"samples": -1}, {"samples": True}, {"samples": 1.0}, {"shards": ("../a",)}, {"shards": (5,)}, {"fields": ("a/b",)},
+        {"folder": None},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="the head of the index is not right"):
+            Head(**{"shards": ("a",), "samples": 0, **wrong})  # type: ignore[arg-type]
+
+
+def placed(*samples: tuple[tuple[int, int], ...], names: tuple[str, ...] = FIELDS) -> Index:
+    entries = [
+        Entry(f"k{number}", tuple(Field(name, *span) for name, span in zip(names, spans, strict=False)))
+        for number, spans in enumerate(samples)
+    ]
+    return Index(encode([IndexedShard("a.tar", tuple(entries))]))
+
+
+def test_what_cannot_lie_there() -> None:
+    """Files of a tar lie one behind the other, each behind its header of 512 bytes and padded to 512."""
+    good = placed(((512, 5), (1536, 512), (2560, 513)), ((4096, 0), (4608, 1)))
+    assert good.first_misplaced([2]) == -1
+    assert good.first_misplaced([1]) == -1
+    assert placed(((512, 5), (1024, 1))).first_misplaced([1]) == 0
+    assert placed(((512, 5), (1535, 1))).first_misplaced([1]) == 0
+    assert placed(((0, 5),)).first_misplaced([1]) == 0
+    assert placed(((1536, 512), (512, 5), (2560, 1))).first_misplaced([1]) == -1
+    assert placed(((512, 5),), ((1024, 5),)).first_misplaced([2]) == 1
+    assert placed(((512, 5), (1536, 513), (2560, 1))).first_misplaced([1]) == 0
+    assert placed(((512, 5),), ((1536, 5),)).first_misplaced([1, 1]) == 1
+
+
+def test_keys_by_the_hundred_thousand() -> None:
+    """Keys are read in pieces, and a wild end in a later piece is found too."""
+    keys = [f"k{number:05}" for number in range(40_000)]
+    data = encode([IndexedShard("a.tar", tuple(Entry(key, (Field("jpg", 512, 5),)) for key in keys))])
+    assert list(Index(data).keys()) == keys
+    size = 8 + 12 * len(FIELDS)
+    start = len(data) - 4 - 6 * 40_000 - size * 40_000
+    for number in (0, 16_383, 16_384, 39_998):
+        for end in (6 * 40_000 + 1, 2**32 - 1):
+            changed = bytearray(data)
+            struct.pack_into("<I", changed, start + size * number + 4, end)
+            found: list[str] = []
+            with pytest.raises(NotVerified):
+                found.extend(Index(bytes(changed)).keys())
+            assert found == keys[: len(found)]
+
+
+def test_as_many_fields_as_an_index_can_have() -> None:
+    """Sixteen; the sample that brings one more is refused by its name, and nothing of it is added."""
+    rows = Rows()
+    rows.add("a", [Field(f"f{number:02}", 512, 1) for number in range(15)])
+    rows.add("b", [Field("f15", 512, 1)])
+    assert len(rows.fields) == 16
+    with pytest.raises(ValueError, match="c: 'newer' is more than the 16 fields"):
+        rows.add("c", [Field("f15", 512, 1), Field("new", 512, 1), Field("newer", 512, 1)])
+    with pytest.raises(ValueError, match="d: a member is too large"):
+        rows.add("d", [Field("f15", 512, ABSENT)])
+    assert (rows.samples, len(rows.fields)) == (2, 16)
+    assert list(Index(rows.encode("a.tar")).keys()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "keys", [["a", "b", "a"], ["b", "b", "a"], ["x"] * 3, [*map(str, range(2000)), "7", "9"]]
+)
+def test_an_example_of_what_is_repeated(keys: list[str]) -> None:
+    """A key that there is more than once, whatever stands around it."""
+    count, example = repeated(lambda: iter(keys))
+    assert count == len(keys) - len(set(keys)) > 0
+    assert keys.count(example) > 1

@@ -31,6 +31,8 @@ HOUR = 3600
         ("0", None),
         ("0M", None),
         ("0.0K", None),
+        ("999999999B", 999_999_999),
+        ("1.123456789K", 1.123456789 * 1024),
     ],
 )
 def test_rates(text: str, rate: float | None) -> None:
@@ -56,6 +58,10 @@ def test_rates(text: str, rate: float | None) -> None:
         "infM",
         "٨M",
         "8M off",
+        "1234567890B",
+        "1.1234567890K",
+        "1.K",
+        ".5K",
     ],
 )
 def test_what_is_no_rate(text: str) -> None:
@@ -86,6 +92,9 @@ def test_what_is_no_rate(text: str) -> None:
         ("08:00,1M 18:30,4M", 3 * HOUR, 4 * 1024**2),
         ("08:00,1M 18:30,4M", DAY_S + 8 * HOUR, 1024**2),
         ("12:00,2K", 0, 2048),
+        ("8:00,1M 18:30,4M", 18.5 * HOUR - 1, 1024**2),
+        ("8:00,1M 18:30,4M", 18.5 * HOUR, 4 * 1024**2),
+        ("23:59,1M 00:00,2M", DAY_S - 61, 2 * 1024**2),
     ],
 )
 def test_the_rate_at_a_time_of_day(text: str, clock_s: float, rate: float | None) -> None:
@@ -109,6 +118,9 @@ def test_the_rate_at_a_time_of_day(text: str, clock_s: float, rate: float | None
         "08:00,1M off",
         "Mon-08:00,1M",
         "08:00, 1M",
+        ":00,1M",
+        "008:00,1M",
+        "08:000,1M",
     ],
 )
 def test_what_is_no_timetable(text: str) -> None:
@@ -116,6 +128,20 @@ def test_what_is_no_timetable(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Timetable.parse(text)
     assert "08:00,1M 23:00,off" in caught.value.hint[0]
+
+
+def test_what_is_wrong_in_a_timetable_is_shown() -> None:
+    """The words hold the part of an entry that is wrong, as it was written."""
+    with pytest.raises(SettingsError, match="'25:00' is no time of day"):
+        Timetable.parse("08:00,1M 25:00,2M")
+    with pytest.raises(SettingsError, match="'1M,off' is no rate"):
+        Timetable.parse("08:00,1M,off")
+
+
+def test_one_rate_holds_from_midnight_on() -> None:
+    """A rate without a time is a timetable of one entry, at 00:00."""
+    assert Timetable.parse("8M").entries == ((0, 8 * 1024**2),)
+    assert Timetable.parse(" ").entries == ()
 
 
 @given(
@@ -154,6 +180,14 @@ def test_a_timetable_goes_back_to_the_last_entry(entries: dict[int, int], minute
         ("7-00:00:00", 7 * DAY_S),
         ("1-02:03", DAY_S + 2 * HOUR + 180),
         ("1-02", DAY_S + 2 * HOUR),
+        ("1-2", DAY_S + 2 * HOUR),
+        ("1:00:00", HOUR),
+        ("00:59:59", HOUR - 1),
+        ("1-23:59:59", 2 * DAY_S - 1),
+        ("999999:00:00", 999_999 * HOUR),
+        ("999999-00:00:00", 999_999 * DAY_S),
+        ("999999999s", 999_999_999),
+        ("1.123456789m", 1.123456789 * 60),
     ],
 )
 def test_lengths_of_time(text: str, seconds: float) -> None:
@@ -184,6 +218,18 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
         "1 h",
         "٥m",
         "9" * 400,
+        "1234567890s",
+        "1.1234567890m",
+        "1.m",
+        ".5m",
+        "1h.5m",
+        "-05:00:00",
+        ":01:00",
+        "1-002",
+        "1:00:00x",
+        "1-02:03:04:05",
+        "1000000:00:00",
+        "1000000-00:00:00",
     ],
 )
 def test_what_is_no_length_of_time(text: str) -> None:
@@ -308,3 +354,11 @@ def test_a_burst_at_the_start() -> None:
     assert bucket.wait_s(1000.0, 2000) == 0.0
     bucket.take(1000.0, 2001)
     assert bucket.wait_s(1000.0) == pytest.approx(0.001)
+
+
+def test_what_comes_after_an_idle_time_empties_the_bucket() -> None:
+    """A pause fills the bucket once, before what comes then is booked, and not the debt that it makes."""
+    bucket = Bucket(1000.0)
+    bucket.take(0.0, 1000)
+    bucket.take(1000.0, 1000)
+    assert bucket.wait_s(1000.0, 500) == 0.5

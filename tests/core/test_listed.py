@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g3m.core.listed import listed
+from g3m.core.listed import Wanted, listed
 
 
 @pytest.mark.parametrize("key", ["000000000139", "a/b", "a b", "红色", "it's", 'a"b'])
@@ -30,3 +30,13 @@ def test_any_key_is_one_line_and_comes_back(dataset: str, key: str) -> None:
         assert line == f"{dataset}/{key}"
     else:
         assert json.loads(line) == {"dataset": dataset, "key": key}
+
+
+def test_what_found_nothing_is_sorted() -> None:
+    """Whatever the order of the lists, entries of one dataset and of any."""
+    wanted = Wanted([("coco", key) for key in "hgfedcba"] + [("", "z"), ("", "y"), ("sbu", "x")])
+    assert wanted.entries == 11
+    assert list(wanted.unmatched()) == [*(f"coco/{key}" for key in "abcdefgh"), "sbu/x", "y", "z"]
+    wanted.hit([("coco", "a"), ("", "z")])
+    wanted.hit([("coco", "a")])
+    assert list(wanted.unmatched()) == [*(f"coco/{key}" for key in "bcdefgh"), "sbu/x", "y"]

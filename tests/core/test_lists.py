@@ -14,6 +14,7 @@ from g3m.core.errors import NotRecognised
 from g3m.core.gathering import Columns, Row
 from g3m.core.lists import (
     LIST_SUFFIXES,
+    PACKED,
     Form,
     Layout,
     Parser,
@@ -148,3 +149,59 @@ def test_a_row_without_enough_fields() -> None:
     parser = Parser(Layout("csv", names=("url", "caption")), Columns())
     assert parser.row(b"http://h/1\r\n", 0) == Row(0, "http://h/1", "")
     assert parser.row(b"http://h/1,a,b\n", 0) == Row(0, "http://h/1", "a")
+
+
+def test_where_rows_of_each_form_end() -> None:
+    """Tables with commas by their quotes, those with tabs by their columns, the others by lines; an array by its elements."""
+    text = b'a\t"b\nc"\td\n'
+    assert list(Layout("txt").find_ends(text, True).places()) == list(
+        Layout("jsonl").find_ends(text, True).places()
+    )
+    assert Layout("txt").find_ends(text, True).count() == 2
+    assert Layout("csv").find_ends(b'1,"a\nb"\n', True).count() == 1
+    assert Layout("tsv", names=("a", "b", "c")).find_ends(b'a\t"b\nc"\td\n', True).count() == 1
+    assert Layout("tsv", names=("a", "b")).find_ends(b'a\t"b\nc"\td\n', True).count() == 2
+    assert Layout("array").find_ends(b'{"a": "}\n"}, 5]', True).count() == 2
+    assert (Layout("csv").start, Layout("csv").names) == (0, ())
+
+
+def test_what_a_field_holds_between_tabs() -> None:
+    """Two quotes are an empty field, one is itself; line ends of both kinds belong to no field."""
+    parser = Parser(Layout("tsv", names=("url", "caption")), Columns())
+    for line, caption in (
+        (b'u\t""\r\n', ""),
+        (b'u\t"\n', '"'),
+        (b'u\t"a"\n', "a"),
+        (b"\r\nu\ta\n", "a"),
+        (b'u\t"a""b"\n', 'a"b'),
+    ):
+        row = parser.row(line, 5)
+        assert (row.url, row.caption, row.number) == ("u", caption, 5)
+
+
+def test_a_row_that_is_too_long() -> None:
+    """Sixteen MiB are a row, one byte more has no address."""
+    parser = Parser(Layout("txt"), Columns())
+    assert parser.row(b"u" + b" " * (2**24 - 1), 1).url == "u"
+    assert parser.row(b"u" + b" " * 2**24, 1).url == ""
+
+
+def test_numbers_of_many_digits() -> None:
+    """Eighteen digits are a number, nineteen a text, as are those that no JSON has."""
+    found = json_object(b'{"a": ' + b"9" * 18 + b', "b": ' + b"9" * 19 + b', "c": NaN, "d": -Infinity}')
+    assert found == {"a": 10**18 - 1, "b": "9" * 19, "c": None, "d": None}
+
+
+def test_what_lists_are_called() -> None:
+    """Forms by their ends, packed ones where they are texts."""
+    assert PACKED == (".gz", ".tgz", ".tar", ".zip")
+    assert set(LIST_SUFFIXES) >= {
+        ".parquet",
+        ".csv",
+        ".csv.gz",
+        ".tsv.gz",
+        ".jsonl.gz",
+        ".json.gz",
+        ".txt.gz",
+    }
+    assert ".parquet.gz" not in LIST_SUFFIXES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from g3m.core.manners import (
     ANSWER_S,
     FAILURES_TO_REST,
     GOOD_TO_GROW,
+    LIVELY_S,
     LONGEST_REST_S,
     PATIENCE_S,
     ROBOTS,
@@ -260,9 +261,107 @@ def test_the_tail_follows_the_good_ones() -> None:
         (401, "free"),
         (404, "free"),
         (429, "closed"),
+        (428, "free"),
+        (499, "free"),
+        (199, "free"),
+        (299, "rules"),
+        (300, "free"),
         (500, "closed"),
     ],
 )
 def test_what_an_answer_to_robots_txt_means(status: int, rule: str) -> None:
     """As RFC 9309 says: no file allows all, a server in trouble nothing."""
     assert robots_rule(status) == rule
+
+
+def test_the_limits_of_a_task() -> None:
+    """The numbers of docs/guides/politeness.md: a change of one is a change of what strangers' hosts are asked."""
+    assert asdict(LIMITS) == {
+        "requests": 256, "per_host": 16, "total_s": 30.0, "idle_bytes_per_s": 1024, "idle_s": 20.0, "connect_s": 10.0,
+        "body_bytes": 52_428_800, "held_bytes": 268_435_456, "redirects": 5, "retries": 2, "tail": 2.0, "tail_least_s": 5.0,
+        "abreast": 0, "alarm": True,
+    }  # fmt: skip
+    assert (FAILURES_TO_REST, UNKNOWN_REQUESTS, GOOD_TO_GROW) == (8, 2, 10)
+    assert (LONGEST_REST_S, ANSWER_S, PATIENCE_S, LIVELY_S) == (60.0, 10.0, 20.0, 5.0)
+
+
+def test_a_host_begins_unknown() -> None:
+    """Nothing is under way, nothing known, and all of its limit is allowed."""
+    host = HostState(7)
+    assert (host.limit, host.allowed, host.under_way, host.reason) == (7, 7, 0, "")
+    assert (host.rest_until_s, host.heard_s, host.failed_s) == (0.0, 0.0, 0.0)
+    assert (host.known_good, host.answered, host.failing, host.silent, host.idle) == (
+        False,
+        False,
+        False,
+        False,
+        True,
+    )
+
+
+def test_failures_in_a_row_are_a_strike_of_their_own_length() -> None:
+    """Eight: half as many requests, and a rest of a second that doubles with each eight; a busy answer begins anew."""
+    host = HostState(16)
+    for _ in range(FAILURES_TO_REST):
+        _ended(host, "timeout", 10.0, asked_s=50.0, jitter=1.0)
+    assert (host.rest_until_s, host.allowed) == (11.0, 8)
+    for _ in range(FAILURES_TO_REST):
+        _ended(host, "timeout", 20.0, jitter=0.0)
+    assert (host.rest_until_s, host.allowed) == (21.0, 4)
+    first = HostState(16)
+    for _ in range(FAILURES_TO_REST):
+        _ended(first, "timeout", 10.0, jitter=0.0)
+    assert first.rest_until_s == 10.5
+    other = HostState(16)
+    for _ in range(FAILURES_TO_REST - 1):
+        _ended(other, "timeout", 0.0)
+    _ended(other, "http_503", 1.0)
+    for _ in range(FAILURES_TO_REST - 1):
+        _ended(other, "timeout", 100.0)
+    assert not other.failing
+    assert other.may_start(100.0) == "yes"
+
+
+def test_rests_double_up_to_a_minute() -> None:
+    """1, 2, 4, ... seconds, and never more than 60; an answer that is none of trouble begins at 1 again."""
+    host, rests, now_s = HostState(64), [], 0.0
+    for _ in range(8):
+        _ended(host, "http_429", now_s, jitter=1.0)
+        rests.append(host.rest_until_s - now_s)
+        now_s = host.rest_until_s
+    assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    assert host.allowed == 1
+    _ended(host, "http_404", now_s)
+    _ended(host, "http_429", now_s, jitter=0.0)
+    assert host.rest_until_s - now_s == 0.5
+
+
+def test_answers_that_count_towards_growing() -> None:
+    """Ten after the last strike, and ten more for each further request."""
+    host = HostState(8)
+    for _ in range(GOOD_TO_GROW):
+        _ended(host, "", 0.0)
+    _ended(host, "http_429", 0.0)
+    assert host.allowed == 4
+    for grown in (4, 5, 6):
+        for _ in range(GOOD_TO_GROW - 1):
+            _ended(host, "", 100.0)
+        assert host.allowed == grown
+        _ended(host, "", 100.0)
+        assert host.allowed == grown + 1
+
+
+def test_second_tries_wait_longer_each_time() -> None:
+    """Half a second, one, two, ... by chance down to half of that; after the last try that is allowed, none."""
+    many = replace(LIMITS, retries=9)
+    assert [retry_wait_s("partial", tries, many, other_way=False, jitter=1.0) for tries in (1, 2, 3, 4)] == [
+        0.5,
+        1.0,
+        2.0,
+        4.0,
+    ]
+    assert retry_wait_s("partial", 1, many, other_way=False, jitter=0.0) == 0.25
+    assert retry_wait_s("partial", 2, LIMITS, other_way=False, jitter=1.0) == 1.0
+    assert retry_wait_s("partial", 3, LIMITS, other_way=False, jitter=1.0) is None
+    for reason in ("cut_off", "name_failed"):
+        assert retry_wait_s(reason, 1, many, other_way=False, jitter=1.0) is None

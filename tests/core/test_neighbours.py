@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from g3m.core.errors import UsageError
 from g3m.core.neighbours import (
+    OPEN_CLIP_IMAGES,
     Part,
     address,
     below,
@@ -119,6 +120,7 @@ def test_the_module_for_webdataset_has_each_dataset_and_each_split() -> None:
     assert module["SAMPLES"] == {"a": 5, "b": 2, "b_valid": 5}
     assert (module["TRAIN_SAMPLES"], module["VALIDATION_SAMPLES"]) == (7, 5)
     assert 'to_tuple("jpg", "txt")' in webdataset(parts)
+    assert "# webdataset.WebDataset(TRAIN, " in webdataset(parts)
     assert 'to_tuple("jpg;png", "txt")' in webdataset([part(fields=("jpg", "png", "txt"))])
 
 
@@ -208,3 +210,8 @@ def test_splits_come_in_their_order_and_without_empty_ones() -> None:
         "validation": ["v_valid"],
     }
     assert [*by_split([replace(parts[0])])] == ["validation"]
+
+
+def test_the_pictures_that_open_clip_reads() -> None:
+    """The four extensions of its own table."""
+    assert OPEN_CLIP_IMAGES == ("jpg", "png", "jpeg", "webp")

@@ -50,3 +50,27 @@ def test_mining() -> None:
 def test_any_header(headers: dict[str, str]) -> None:
     """Whatever a host sends, the answer is one of the directives or nothing."""
     assert opted_out(headers) in DIRECTIVES | {"", "tdm-reservation"}
+
+
+def test_the_words_that_are_honoured() -> None:
+    """What docs/guides/politeness.md promises to heed."""
+    assert {"noai", "noimageai", "noindex", "noimageindex", "noml", "none"} == DIRECTIVES
+
+
+@pytest.mark.parametrize(
+    "name", ["unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"]
+)
+def test_directives_with_a_value(name: str) -> None:
+    """What stands before their colon is no agent, so what follows is meant for everybody."""
+    assert opted_out({"X-Robots-Tag": f"{name}: none, noai"}) == "noai"
+    assert opted_out({"X-Robots-Tag": f"otherbot: nofollow, {name}: 5, noai"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [("1", "tdm-reservation"), (" 1 ", "tdm-reservation"), ("0", ""), ("11", ""), ("", "")],
+)
+def test_the_reservation_of_text_and_data_mining(value: str, found: str) -> None:
+    """Its one value that reserves is 1."""
+    assert opted_out({"TDM-Reservation": value}) == found
+    assert opted_out({"tdm-reservation-x": value}) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -269,3 +270,85 @@ def test_the_same_in_every_version() -> None:
 
 GOLDEN_FULL = [11, 2, 9, 7, 1, 5, 6, 0, 4, 10, 8, 3]
 GOLDEN_BLOCK = [2, 10, 11, 12, 3, 14, 15, 4, 16, 13, 17, 5, 0, 1, 6, 7, 8, 9]
+
+
+GOLDEN_RANKS = [
+    ((Order((5,)), 0, 7, 1, "pad"), [[[4]], [[4]], [[3]], [[2]], [[0]], [[2]], [[1]]]),
+    ((Order((12,)), 0, 2, 3, "drop"), [[[1, 5, 11], [8, 0, 3]], [[4, 2, 9], [7, 6, 10]]]),
+    ((Order((10, 10), (1.0, 0.25), seed=3), 2, 2, 4, "even"), [[[0, 9, 19, 2], [7, 6, 7, 9], [3, 1]], [[12, 4, 15, 10], [8, 1, 2, 8], [5, 4]]]),
+    ((Order((10, 10), (0.25, 0.25), seed=3), 2, 2, 4, "pad", (Stretch(3, 2, "pad", 1),)),
+     [[[11, 18, 8, 2], [5, 4, 10, 11]], [[12, 19, 16, 1], [14, 7, 0, 12]]]),
+    ((Order((11,), shuffle="none"), 0, 3, 2, "even"), [[[0, 1], [2]], [[3, 4], [5, 6]], [[7, 8], [9, 10]]]),
+    ((Order((11,), shuffle="none"), 0, 3, 2, "pad"), [[[0, 1], [2, 0]], [[3, 4], [5, 6]], [[7, 8], [9, 10]]]),
+    ((Order((40,), shuffle="block", block_samples=4, window_blocks=3, seed=1), 1, 2, 5, "even", (Stretch(1, 5, "drop", 2),)),
+     [[[25, 33, 18, 34, 35], [19, 20, 2, 3, 4], [5, 36, 21, 37, 6]], [[10, 11, 26, 27, 7], [12, 13, 8, 9, 28], [29, 14, 15, 16, 17]]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "found"), GOLDEN_RANKS)
+def test_the_same_for_every_rank_in_every_version(
+    asked: tuple[Any, ...], found: list[list[list[int]]]
+) -> None:
+    """Weights, padding, blocks, and an epoch that goes on with other ranks: these orders were computed once, too."""
+    order, epoch, world, size, last, *earlier = asked
+    lanes = [batches(order, epoch, Share(rank, world, size, last), *earlier) for rank in range(world)]
+    assert [[list(batch) for batch in lane] for lane in lanes] == found
+
+
+def test_what_an_order_is_unless_said_otherwise() -> None:
+    """Seed 0, all mixed, blocks of 128 samples and windows of 64 blocks; incomplete steps are dropped."""
+    order = Order((1,))
+    assert (order.weights, order.seed, order.shuffle, order.block_samples, order.window_blocks) == (
+        None,
+        0,
+        "full",
+        128,
+        64,
+    )
+    assert Share(0, 1, 1).last == "drop"
+    assert (SHUFFLES, LASTS) == (("full", "block", "none"), ("drop", "pad", "even"))
+
+
+@pytest.mark.parametrize(
+    ("weights", "parts"),
+    [
+        ((1.0, 1.0), (5, 5)),
+        ((0.1, 0.1), (5, 5)),
+        ((1.0, 2.0), (3, 7)),
+        ((2.0, 1.0), (7, 3)),
+        ((0.0, 1.0), (0, 10)),
+        ((1e-9, 0.0), (10, 0)),
+        ((3.0, 1.0), (8, 2)),
+    ],
+)
+def test_parts_are_whole_numbers_in_proportion(weights: tuple[float, ...], parts: tuple[int, ...]) -> None:
+    """The largest remainder goes up, among equals the first; weights need no sum of one."""
+    assert Order((4, 6), weights).parts == parts
+
+
+def test_batches_end_where_they_end() -> None:
+    """The last number is one below the length, from the end as well."""
+    lane = batches(Order((12,)), 0, Share(0, 2, 3))
+    assert len(lane) == 2
+    assert (lane[-1], lane[-2], lane[0:2], lane[1:]) == (lane[1], lane[0], (lane[0], lane[1]), (lane[1],))
+    for number in (2, -3):
+        with pytest.raises(IndexError):
+            lane[number]
+
+
+def test_batches_of_one_want_a_size_that_divides() -> None:
+    """`even` with one sample a batch: every rank must have as many."""
+    assert [len(batches(Order((6,)), 0, Share(rank, 3, 1, "even"))) for rank in range(3)] == [2, 2, 2]
+    with pytest.raises(ValueError, match="7 samples in batches of 1 do not divide by 3 ranks"):
+        batches(Order((7,)), 0, Share(0, 3, 1, "even"))
+    assert len(batches(Order((7,)), 0, Share(0, 3, 2, "even"))) == 2
+
+
+def test_the_smallest_order() -> None:
+    """Blocks and windows of one; less is none."""
+    assert [
+        len(batches(Order((5,), shuffle="block", block_samples=1, window_blocks=1), 0, Share(0, 1, 1)))
+    ] == [5]
+    for wrong in ({"block_samples": 0}, {"window_blocks": 0}):
+        with pytest.raises(ValueError, match="blocks and windows not empty"):
+            Order((5,), **wrong)  # type: ignore[arg-type]

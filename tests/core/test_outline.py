@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from g3m.core.catalog import CAPTION_LETTERS, names
-from g3m.core.outline import HEAD_BYTES, TAIL_BYTES, entry, glance
-from g3m.core.structure import look
+from g3m.core.catalog import CAPTION_LETTERS, FLAGS, names
+from g3m.core.outline import HEAD_BYTES, TAIL_BYTES, UNUSABLE, entry, glance
+from g3m.core.structure import Structure, look
 
 
 def picture(kind: str, **options: object) -> bytes:
@@ -136,3 +136,43 @@ def test_any_bytes_give_an_entry(head: bytes, tail: bytes, text: bytes | None, m
     found = entry("k", glance(head, tail), 1, text, meta)
     (found.caption + found.host + found.key).encode()
     assert "\0" not in found.caption + found.host
+
+
+def test_how_much_of_a_sample_the_catalog_reads() -> None:
+    """A json of a mebibyte is read, a longer one is not; a host of 253 letters stays whole."""
+
+    def host(length: int, name: str = "h") -> str:
+        meta = json.dumps({"url": f"https://{name}/a"}).encode()
+        return entry("k", None, 0, b"x", meta + b" " * (length - len(meta))).host
+
+    assert (host(2**20), host(2**20 + 1)) == ("h", "")
+    assert host(999, "h" * 253) == host(999, "h" * 254) == "h" * 253
+
+
+@pytest.mark.parametrize(("count", "flags"), [(65_536, ()), (65_537, ("caption_too_long",))])
+def test_captions_that_are_too_long_are_cut(count: int, flags: tuple[str, ...]) -> None:
+    """Bytes decide whether it is too long, letters where it is cut."""
+    found = entry("k", look(JPEG), 1, b"a" * count, b"")
+    assert names(found.flags) == flags
+    assert len(found.caption) == 65_536
+    wide = entry("k", look(JPEG), 1, "é".encode() * 65_536, b"")
+    assert (names(wide.flags), len(wide.caption)) == (("caption_too_long",), 65_536)
+
+
+def test_a_sample_without_a_picture() -> None:
+    """It has no size, no format, and is unreadable; so is one whose picture no decoder can take."""
+    none = entry("k\ud800", None, 7, b"a dog", b"")
+    assert (none.key, none.width, none.height, none.size_bytes, none.format, none.words) == (
+        "k\ufffd",
+        0,
+        0,
+        7,
+        "",
+        2,
+    )
+    assert names(none.flags) == ("unreadable",)
+    assert UNUSABLE == ("not_an_image", "bomb", "broken", "truncated")
+    for name in UNUSABLE:
+        found = names(entry("k", Structure("jpeg", 1, 1, (name,), 0), 7, b"a", b"").flags)
+        assert found == tuple(flag for flag in FLAGS if flag in (name, "unreadable"))
+    assert names(entry("k", Structure("jpeg", 1, 1, ("no_end",), 0), 7, b"a", b"").flags) == ("no_end",)

@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from g3m.core.pairs import (
+    CAPTION_COLUMNS,
     IMAGE_SUFFIXES,
+    KEY_COLUMNS,
     Record,
     has_triplets,
     image_of_url,
@@ -297,3 +299,17 @@ def test_keys_never_repeat(names: list[str]) -> None:
 def test_repeats_are_numbered_from_two(count: int) -> None:
     """The n-th of the same name has `_n`."""
     assert list(unique_keys(["a.b"] * count)) == ["a_b", *(f"a_b_{n}" for n in range(2, count + 1))]
+
+
+def test_what_names_promise() -> None:
+    """The ends of pictures, and the columns that are looked for, the best first."""
+    assert IMAGE_SUFFIXES == (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+    assert CAPTION_COLUMNS == ("descript", "caption", "captions", "text", "TEXT", "txt", "sentence")
+    assert KEY_COLUMNS == ("key", "__key__", "id", "image_id")
+    assert Record("a", "b") == Record("a", "b", "", -1)
+
+
+def test_blanks_around_an_address_are_no_part_of_it() -> None:
+    """On both sides, as lists have them; the caption keeps its own."""
+    (record,) = line_records(" http://h/a.jpg \r\n", " a b \r\n") or []
+    assert (record.image, record.url, record.caption) == ("a.jpg", "http://h/a.jpg", " a b ")

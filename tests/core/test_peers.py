@@ -220,6 +220,8 @@ def test_lists_have_bounds(limit: str, path: tuple[str | int, ...], monkeypatch:
     monkeypatch.setattr(peers, limit, len(place) - 1)
     with pytest.raises(ValueError, match="at most"):
         parse(json.dumps(GOOD))
+    monkeypatch.setattr(peers, limit, len(place))
+    parse(json.dumps(GOOD))
 
 
 def test_shards_have_a_bound_over_all_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +231,8 @@ def test_shards_have_a_bound_over_all_datasets(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(peers, "SHARDS_LIMIT", 2)
     with pytest.raises(ValueError, match="more than 2 shards"):
         parse(json.dumps(body))
+    monkeypatch.setattr(peers, "SHARDS_LIMIT", 3)
+    parse(json.dumps(body))
 
 
 @given(st.lists(st.tuples(st.integers(-5, 60), st.integers(-5, 60))), st.integers(0, 50))
@@ -333,3 +337,54 @@ def test_an_address_that_cannot_be_read_is_shown_as_such() -> None:
     assert shown(TOKEN) == "(unreadable address)"
     assert TOKEN not in shown(f"http://[{TOKEN}/")
     assert TOKEN not in scrub(f"no {TOKEN}", f"http://[{TOKEN}/")
+
+
+def test_where_a_peer_serves_what_it_shares() -> None:
+    """Assets by id and name, shards by dataset and name."""
+    asset = SharedAsset(id="0123", name="a.zip", size_bytes=1, digest=Digest("md5", "0" * 32))
+    assert asset.path == "assets/0123/a.zip"
+
+
+@pytest.mark.parametrize(
+    ("path", "longest", "longer"),
+    [
+        (("assets", 0, "name"), "a" * 200, "a" * 201),
+        (("datasets", 0, "name"), "a" * 64, "a" * 65),
+        (("assets", 0, "id"), "0" * 16, "0" * 17),
+        (("assets", 0, "id"), "0" * 16, "0" * 15),
+        (("datasets", 0, "identity"), "0" * 64, "0" * 65),
+        (("datasets", 0, "identity"), "0" * 64, "0" * 63),
+        (("datasets", 0, "shards", 0, "sha256"), "0" * 64, "0" * 63),
+        (("datasets", 0, "shards", 0, "name"), "_" * 200, ""),
+        (("datasets", 0, "name"), "0", ""),
+        (("datasets", 0, "shards", 0, "size_bytes"), 2**53, 2**53 + 1),
+        (("datasets", 0, "shards", 0, "samples"), 0, -1),
+        (("assets", 0, "ranges"), [[0, 1], [2, 100]], [[0, 1], [1, 100]]),
+        (("assets", 0, "ranges"), [[0, 100]], [[0, 101]]),
+        (("assets", 0, "ranges"), [[99, 100]], [[100, 100]]),
+        (("assets", 0, "ranges"), [], [[0, 1, 2]]),
+        (("assets", 0, "ranges"), None, [[-1, 5]]),
+    ],
+)
+def test_the_last_value_that_is_right(path: tuple[str | int, ...], longest: Any, longer: Any) -> None:
+    """Names, digests, sizes and ranges up to their bound, and not one more."""
+    parse(spoiled(path, longest))
+    with pytest.raises(ValueError, match=str(path[-1]).replace("name", "name|path")):
+        parse(spoiled(path, longer))
+
+
+def test_only_so_many_ranges_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest of them, in their order; as many as may be are all told."""
+    monkeypatch.setattr(peers, "RANGES_LIMIT", 3)
+    ranges = [(0, 5), (10, 11), (20, 29), (30, 37)]
+    assert merge_ranges(ranges, 100) == ((0, 5), (20, 29), (30, 37))
+    assert merge_ranges(ranges[:3], 100) == tuple(ranges[:3])
+    assert [holds(ranges, *span) for span in ((0, 5), (1, 4), (0, 6), (9, 11), (10, 11), (5, 10))] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert holds(None, 0, 10**9)

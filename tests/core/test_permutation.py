@@ -74,3 +74,22 @@ def test_the_same_everywhere() -> None:
 
 GOLDEN_ORDER = [6, 4, 1, 3, 7, 5, 8, 2, 9, 0]
 GOLDEN_MIX = 120165839918338250
+
+
+@pytest.mark.parametrize(
+    ("size", "found"),
+    [
+        (1, [0]), (2, [0, 1]), (10, [1, 7, 8]), (4095, [205, 261, 2624, 3918]), (4096, [1039, 3499, 3661, 3235]),
+        (4097, [4008, 3244, 2768, 2466]), (118_287, [13453, 78844, 94716, 44010, 62311]), (3_000_001, [721303, 2691834, 1077108, 1997752, 887712]),
+    ],
+)  # fmt: skip
+def test_an_order_stays_what_it_was(size: int, found: list[int]) -> None:
+    """Training that is resumed with a newer version goes on in the same order: at the places 0, 1, 5, 4000, 100,000."""
+    places = [place for place in (0, 1, 5, 4000, 100_000) if place < size]
+    assert Permutation(size, mix(size)).take(places) == found
+
+
+def test_mix_stays_what_it_was() -> None:
+    """The hash of no number, of one, of three, and of what is more than 64 bits."""
+    assert [mix(), mix(0), mix(1, 2, 3)] == [0, 10451216379200822465, 16239038894714499693]
+    assert (mix(-1), mix(2**64)) == (16294208416658607535, mix(0))

@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 import g3m.recipes
 from g3m.core.digest import Digest
 from g3m.core.plan import (
+    FORMAT,
     PACK_FORMAT,
+    PACKED_AT_ONCE,
     DatasetPlan,
     Parity,
     Plan,
+    Task,
     asset_id,
     fetch_task,
     identify,
@@ -310,3 +313,36 @@ def test_assets_are_found_by_name_and_plans_cross_processes() -> None:
     assert plan.datasets[0].asset("captions.json") is CAPTIONS
     assert plan.datasets[0].name == "toy"
     assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+@pytest.mark.parametrize(
+    ("samples", "packing"),
+    [
+        (SampleRule(reader="urls"), "gathered"),
+        (SampleRule(reader="shards"), "renamed"),
+        (SampleRule(reader="pairs"), "found"),
+        (SampleRule(reader="coco_captions", images="p.tar.gz/val", captions="c.json"), "spooled"),
+        (SampleRule(reader="coco_captions", images="p.tgz", captions="c.json"), "spooled"),
+        (SampleRule(reader="coco_captions", images="p.zip/val.tar.gz", captions="c.json"), "in-place"),
+        (SampleRule(reader="coco_captions", images="p.tar", captions="c.json"), "in-place"),
+    ],
+)  # fmt: skip
+def test_how_members_come_into_the_order_of_the_shards(samples: SampleRule, packing: str) -> None:
+    """By the reader, and by the name of the archive that holds the pictures."""
+    assert toy(replace(RECIPE, samples=samples)).packing == packing
+
+
+def test_a_task_begins_with_nothing() -> None:
+    """What a task does not name, it does not have."""
+    task = Task(id="a", kind="arrange", dataset="toy")
+    assert (task.needs, task.asset, task.shard, task.offset_bytes, task.samples, task.size_bytes) == (
+        (),
+        "",
+        "",
+        0,
+        0,
+        0,
+    )
+    assert not task.streamed
+    assert (PACK_FORMAT, FORMAT, PACKED_AT_ONCE) == (1, 1, 4)
+    assert toy().estimated is toy().stream is False

@@ -299,7 +299,23 @@ def test_an_empty_option_stops() -> None:
     assert all("--no-proxy" in words for words in error.hint)
 
 
-@pytest.mark.parametrize("scheme", ["ss", "vmess", "vless", "trojan", "hysteria2", "VMESS"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "ss",
+        "ssr",
+        "vmess",
+        "vless",
+        "trojan",
+        "hysteria",
+        "hysteria2",
+        "hy2",
+        "tuic",
+        "anytls",
+        "snell",
+        "VMESS",
+    ],
+)
 def test_a_node_is_no_proxy(scheme: str) -> None:
     """Whoever pastes a node's link is told to name the port of the own proxy program; the link is not shown."""
     error = refused([f"{scheme}://{CANARY}@node.example:443"], {})
@@ -591,3 +607,40 @@ def test_anything_is_read_or_refused(proxies: list[str], variables: dict[str, st
         assert one(proxy.url).url == proxy.url
         assert proxy.url.isascii()
         assert proxy.url.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.1", True), ("0177.1", True), ("0x7f.1", True), ("0177.0.0.01", True), ("2130706433", True), ("017700000001", True), ("0", True),
+     ("0200.1", False), ("128.1", False), ("0x80.1", False), ("1.2.3.4", False), ("089.1", False), ("127.256.1", False), ("127.0.0.256", False)],
+)  # fmt: skip
+def test_short_addresses_are_read_as_libcurl_reads_them(host: str, local: bool) -> None:
+    """Octal with a 0 in front, hexadecimal with 0x, and a last part that fills what is left."""
+    assert ways(PROXY).of(f"http://{host}/") == (("",) if local else (PROXY, ""))
+
+
+def test_a_proxy_shows_its_scheme_and_place() -> None:
+    """What a log holds of it: no login, even where a password has the look of an address."""
+    proxy = one("http://me:a%3A%2F%2Fb@h:1")
+    assert repr(proxy) == "Proxy(http://h:1 from --proxy for http+https)"
+
+
+def test_an_address_that_cannot_be_read_has_no_port() -> None:
+    """Only the exception for everything fits it; one for a port does not."""
+    assert ways(PROXY, no_proxy="*").of("http://[::1") == ("",)
+    assert ways(PROXY, no_proxy="*:0").of("http://[::1") == ("",)
+    assert ways(PROXY, no_proxy="*:1").of("http://[::1/") == ("",)
+    assert ways(PROXY, no_proxy="*:80").of("http://a/") == ("",)
+    assert ways(PROXY, no_proxy="*:81").of("http://a/") == (PROXY, "")
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [("10.0.0.0", True), ("10.255.255.255", True), ("11.0.0.0", False), ("9.255.255.255", False), ("172.16.0.0", True), ("172.31.255.255", True),
+     ("172.32.0.0", False), ("172.15.255.255", False), ("192.168.0.0", True), ("192.168.255.255", True), ("192.169.0.0", False),
+     ("192.167.255.255", False), ("[fc00::]", True), ("[fdff:ffff::1]", True), ("[fe00::1]", False), ("[fbff::1]", False)],
+)  # fmt: skip
+def test_where_a_proxy_is_asked_in_the_clear(host: str, private: bool) -> None:
+    """`https://` before the proxy of one's own network is a slip; elsewhere it is kept."""
+    assert one(f"https://{host}:1").url.startswith("http://" if private else "https://")
+    assert one(f"https://me:pw@{host}:1").url.startswith("https://")

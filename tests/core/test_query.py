@@ -90,7 +90,7 @@ def wanted(text: str, query: Query) -> bool:
 @example("a OR -b OR NOT OR *")
 @example('NEAR("a" "b", 5) caption:x ^y {a b}: z + "c')
 @example("\x00a\x00*")
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 def test_any_text_is_a_query_or_is_said_to_be_none(text: str) -> None:
     """FTS5 accepts the match string of any text at all, and a text without words is refused in two languages."""
     with fts("a b c") as base:
@@ -103,7 +103,7 @@ def test_any_text_is_a_query_or_is_said_to_be_none(text: str) -> None:
 
 
 @given(st.lists(captions, min_size=1, max_size=5), queries)
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings.default.max_examples)
 def test_what_is_found_is_what_is_marked(texts: list[str], typed: str) -> None:
     """FTS5 and the marks agree on any captions and any query, term by term and as a whole."""
     try:
@@ -119,7 +119,7 @@ def test_what_is_found_is_what_is_marked(texts: list[str], typed: str) -> None:
 
 
 @given(captions, st.integers(0, 40), st.integers(1, 12))
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 def test_a_piece_of_a_caption_finds_it(text: str, start: int, length: int) -> None:
     """Words copied out of a caption find that caption as a phrase, and are marked in it."""
     pieces = spaced(text).lower().split()[start : start + length]
@@ -256,3 +256,10 @@ def test_a_caption_without_end_is_marked_and_found() -> None:
             query = parse(typed)
             assert found(base, query.match) == {number}
             assert highlighted(texts[number - 1], query)[0][1]
+
+
+def test_what_is_not_wanted_counts_too() -> None:
+    """Words to leave out are as much work as words to find: fifty together, and not one more."""
+    assert len(parse(" ".join(["a"] * 25 + ["-b"] * 25)).without) == 25
+    with pytest.raises(BadQuery, match="50 words or phrases, this one has 51"):
+        parse(" ".join(["a"] * 26 + ["-b"] * 25))

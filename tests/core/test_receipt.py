@@ -14,16 +14,20 @@ from hypothesis import strategies as st
 from g3m.core.digest import Digest
 from g3m.core.members import refuse_name
 from g3m.core.receipt import (
+    FORMAT,
+    NOTES,
     Arrangement,
     AssetReceipt,
     Manifest,
     PlannedShard,
     ShardReceipt,
     add_counts,
+    add_findings,
     arrangement,
     asset_receipt,
     count_findings,
     count_reasons,
+    latest_reasons,
     manifest,
     shard_receipt,
     to_json,
@@ -128,7 +132,7 @@ EXAMPLES: list[Document] = [
     ),
 ]
 
-OPTIONAL = ("path", "form", "expected_samples", "expected_source", "samples", "size_bytes", "seen")
+OPTIONAL = ("check", "path", "form", "expected_samples", "expected_source", "samples", "size_bytes", "seen")
 LATER = {"Arrangement": ("notes",), "ShardReceipt": ("findings",), "Manifest": ("treatment", "findings")}
 """What documents of earlier versions do not have."""
 
@@ -214,7 +218,7 @@ def test_endless_numbers_are_no_receipt() -> None:
         READERS[type(EXAMPLES[number])](text)
 
 
-@pytest.mark.parametrize("value", ["5", None, 1.5, [], {}], ids=repr)
+@pytest.mark.parametrize("value", ["5", None, 1.5, [], {}, -1, 2**63], ids=repr)
 def test_a_count_that_is_no_whole_number_makes_a_receipt_absent(value: Any) -> None:
     """Sizes and counts are whole numbers: a receipt with another type there is not trusted."""
     for number, way in PLACES:
@@ -382,3 +386,132 @@ def test_a_name_that_leads_elsewhere_makes_a_document_absent(name: str) -> None:
         replace(whole, assets=(replace(whole.assets[0], id=name),)),
     ):
         assert READERS[type(document)](to_json(document)) is None
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_one_wrong_bit_makes_a_receipt_absent(number: int) -> None:
+    """Or it says the same; a receipt of before, without a checksum, is read. A manifest may be edited by hand."""
+    document = EXAMPLES[number]
+    read, text = READERS[type(document)], to_json(document)
+    if isinstance(document, Manifest):
+        assert read(text.replace('"licence": "', '"licence": "no ')) not in (None, document)
+        return
+    data = text.encode()
+    for bit in range(8 * len(data)):
+        made = bytearray(data)
+        made[bit // 8] ^= 1 << bit % 8
+        try:
+            assert read(made.decode()) in (None, document)
+        except UnicodeDecodeError:
+            continue
+    old = {name: value for name, value in json.loads(text).items() if name != "check"}
+    assert read(json.dumps(old)) == document
+
+
+TEXTS = {
+    0: [("id",), ("name",), ("proof",), ("path",)],
+    1: [("shards", 0, "name")],
+    2: [("shard", "name"), ("shard", "sha256")],
+    3: [
+        (name,)
+        for name in (
+            "dataset",
+            "title",
+            "folder",
+            "identity",
+            "parity",
+            "licence",
+            "homepage",
+            "expected_source",
+            "form",
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("value", [5, None, True, ["a"], {}], ids=repr)
+def test_a_text_that_is_none_makes_a_document_absent(value: Any) -> None:
+    """Names, digests and words are texts: a document with another type there is not trusted."""
+    for number, ways in TEXTS.items():
+        for way in ways:
+            body = json.loads(to_json(EXAMPLES[number]))
+            body.pop("check", None)
+            assert READERS[type(EXAMPLES[number])](with_value(body, way, value)) is None, way
+
+
+def test_the_first_documents_are_of_these_sizes() -> None:
+    """What is not said of an asset, a manifest or a shard is empty; the notes have these names."""
+    assert AssetReceipt(id="1", name="a", size_bytes=5, digests=(), proof="hub").path == ""
+    arranged, receipt, whole = EXAMPLES[1:]
+    assert isinstance(arranged, Arrangement)
+    assert isinstance(receipt, ShardReceipt)
+    assert isinstance(whole, Manifest)
+    assert (arranged.form, whole.form, whole.expected_source, whole.expected_samples) == ("", "", "", None)
+    assert FORMAT == 1
+    assert set(NOTES) == {"stray_files", "overwritten", "renamed_keys", "rewritten_shard", "from_peer"}
+
+
+def test_a_shard_of_rows_counts_and_names_nobody() -> None:
+    """Its counts are written where there are any, are read back, and are added to what was named."""
+    plain = ShardReceipt(identity="id", shard=ShardSummary("0.tar", 1, 1, "f"), rejected=(("k", "gone", ""),))
+    rows = replace(
+        plain, reasons={"gone": 2, "dead": 1}, again={"dead": 4}, found={"cmyk": {"kept": 3, "fixed": 1}}
+    )
+    assert not {"reasons", "again", "found"} & set(json.loads(to_json(plain)))
+    assert json.loads(to_json(plain))["notes"] == {}
+    assert shard_receipt(to_json(rows)) == rows
+    assert (plain.left_out, rows.left_out) == ({"gone": 1}, {"dead": 1, "gone": 3})
+
+
+def test_what_was_said_before_is_taken_back() -> None:
+    """Rows that were tried again count by their latest reason; what comes to nothing is left out."""
+    shard = ShardSummary("0.tar", 1, 1, "f")
+    receipts = [
+        ShardReceipt(identity="id", shard=shard, reasons={"timeout": 5, "gone": 2, "bad": 1}),
+        ShardReceipt(identity="id", shard=shard, reasons={"gone": 1}, again={"timeout": 5}),
+    ]
+    found = latest_reasons(receipts)
+    assert found == {"bad": 1, "gone": 3}
+    assert list(found) == ["bad", "gone"]
+
+
+def test_findings_are_added_up_in_order() -> None:
+    """Classes from the gravest on, unknown ones behind by name; within a class by what was done."""
+    first, second = list(CLASSES)[:2]
+    parts = [
+        {"zebra": {"kept": 1}, second: {"kept": 2, "fixed": 1}},
+        {first: {"kept": 1}, second: {"kept": 3}, "aaa": {"kept": 1}},
+    ]
+    found = add_findings(parts)
+    assert found == {
+        first: {"kept": 1},
+        second: {"fixed": 1, "kept": 5},
+        "aaa": {"kept": 1},
+        "zebra": {"kept": 1},
+    }
+    assert list(found) == [first, second, "aaa", "zebra"]
+    counted = count_findings(
+        [
+            [("k", "zebra", "kept"), ("k", "aaa", "kept")],
+            [("k", second, "kept"), ("k", second, "fixed"), ("k", first, "kept")],
+        ]
+    )
+    assert list(counted) == [first, second, "aaa", "zebra"]
+    assert list(counted[second]) == ["fixed", "kept"]
+
+
+def test_only_a_manifest_has_sums() -> None:
+    """Samples and bytes of all shards stand in a manifest; its treatment is written as settings say it; no other has them."""
+    bodies = [json.loads(to_json(document)) for document in EXAMPLES]
+    assert ["seen" in body for body in bodies] == [False, False, False, True]
+    assert ["samples" in body for body in bodies] == [False, False, False, True]
+    assert bodies[3]["treatment"] == EXAMPLES[3].treatment.to_dict()  # type: ignore[union-attr]
+    assert ["check" in body for body in bodies] == [True, True, True, False]
+
+
+def test_the_largest_number_of_a_document() -> None:
+    """What 63 bits hold is a size, one more is none."""
+    body = json.loads(to_json(EXAMPLES[0]))
+    del body["check"]
+    assert asset_receipt(with_value(body, ("size_bytes",), 2**63 - 1)) is not None
+    assert asset_receipt(with_value(body, ("size_bytes",), 2**63)) is None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import g3m.recipes
 from g3m.core.digest import Digest
 from g3m.core.errors import RecipeError, SettingsError
-from g3m.core.recipe import READERS, Listing, Recipe, choose_form, parse, suggest
+from g3m.core.recipe import READERS, SCHEMES, Listing, Recipe, choose_form, parse, suggest
 
 # tomllib came with Python 3.11
 toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -503,3 +503,8 @@ def test_the_list_of_sbu_is_pinned() -> None:
     assert recipe.expect.rejected_fraction == 1.0
     assert "403" in recipe.terms
     assert "403" in recipe.terms_zh
+
+
+def test_where_files_may_be_fetched_from() -> None:
+    """The four kinds of places."""
+    assert SCHEMES == ("https://", "http://", "hub://", "kaggle://")

@@ -211,3 +211,49 @@ def test_sizes_that_are_none(text: str) -> None:
     """What is no size is named with its variable."""
     with pytest.raises(SettingsError, match="G3M_CACHE_LIMIT"):
         parse_size(text, "G3M_CACHE_LIMIT")
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("0", 0), ("1B", 1), ("1K", 1000), ("1 KB", 1000), ("2m", 2_000_000), ("1.5G", 1_500_000_000), ("1T", 10**12), (" 7 ", 7),
+     ("9" * 15, 10**15 - 1), ("1.123456M", 1_123_456)],
+)  # fmt: skip
+def test_sizes(text: str, size_bytes: int) -> None:
+    """Decimal units, in either case, with a blank before them or none."""
+    assert parse_size(text, "X") == size_bytes
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "K", "1.", ".5G", "1.G", "1X", "1KK", "1  K", "-1", "1" * 16, "1.1234567M", "1KiB", "1e3", "٣"],
+)
+def test_what_is_no_size(text: str) -> None:
+    """Half a number, another unit, or more digits than anybody has bytes: the words name the option."""
+    with pytest.raises(SettingsError, match=r"^X: .* is no size"):
+        parse_size(text, "X")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "size_bytes"),
+    [
+        (200, {"content-length": "0"}, 0),
+        (416, {"content-range": "bytes */0"}, 0),
+        (416, {"content-range": " bytes */0 "}, 0),
+    ],
+)
+def test_an_empty_file(status: int, headers: dict[str, str], size_bytes: int) -> None:
+    """It has no first byte, which servers say in two ways."""
+    found = first_look("https://a/b", Answer(status=status, headers={**headers, "etag": '"v"'}))
+    assert (found.size_bytes, found.validator) == (size_bytes, '"v"')
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(206, {"content-range": "bytes */0"}), (416, {"content-range": "bytes */5"}), (416, {}), (200, {}), (200, {"content-length": "5"}),
+     (206, {"content-range": "bytes 0-0/*"}), (206, {"content-range": "bytes 0-1/5"}), (207, {"content-type": "text/html"}),
+     (206, {"content-range": "bytes 0-0/5", "content-type": "text/html"})],
+)  # fmt: skip
+def test_what_does_not_say_how_large_a_file_is(status: int, headers: dict[str, str]) -> None:
+    """Every other answer to a request for the first byte is an error."""
+    with pytest.raises(G3MError):
+        first_look("https://a/b", Answer(status=status, headers=headers))

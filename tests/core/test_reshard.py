@@ -195,3 +195,44 @@ def test_wrong_sizes_are_refused_in_both_languages(text: str) -> None:
         parse_size(text)
     assert repr(text) in caught.value.message
     assert all("8G" in words for words in caught.value.hint)
+
+
+def test_what_resizing_leaves_in_numbers() -> None:
+    """Four thirds of the wanted square, at 0.6 bytes a pixel; a small picture keeps its own."""
+    large = Bundle("k", 0, 0, (("jpg", 512, 2_000_000), ("txt", 2_001_000, 100)))
+    assert large.tar_bytes - large.after_resizing(300) == 2_000_000 - 72_000
+    assert large.after_resizing(10_000) == large.tar_bytes
+    second = Bundle("k", 0, 1, (("txt", 512, 100), ("jpg", 1536, 100_000)))
+    assert second.tar_bytes - second.after_resizing(300) == 28_000
+
+
+def test_a_shard_begins_empty() -> None:
+    """The limit holds from the first byte of the first shard and of each later one; the first source begins the first shard."""
+    two = [Group(f"k{number}", [("jpg", member("x", 9216))]) for number in range(7)]
+    need = Partition().place(two[0], 0).tar_bytes
+    whole = 2 * need + len(end_of_archive(2 * need))
+    assert (need, whole) == (9728, 20_480)
+    for limit_bytes, expected in ((whole, [0, 0, 1, 1, 2, 2, 3]), (whole - 1, [0, 1, 2, 3, 4, 5, 6])):
+        partition = Partition(limit_bytes=limit_bytes)
+        assert [(partition.place(sample, 0), partition.number)[1] for sample in two] == expected
+    by_source = Partition()
+    assert [
+        (by_source.place(group(f"{name}.jpg"), source), by_source.number)[1]
+        for name, source in zip("abcd", (1, 1, 2, 1), strict=True)
+    ] == [0, 0, 1, 2]
+
+
+def test_how_long_a_key_may_stay() -> None:
+    """Eighty plain characters stay as they are; an empty one and one with a slash do not."""
+    assert plain_key("k" * 80) == "k" * 80
+    assert plain_key("") == ""
+    assert "/" not in plain_key("a/b")
+
+
+@pytest.mark.parametrize(("key", "room"), [("k" * 5, 15), ("k" * 70, 80), ("k" * 75, 80), ("k" * 80, 80)])
+def test_the_longest_name_that_fits_a_shard(key: str, room: int) -> None:
+    """A hundred bytes, with room for the number of a repeat: the extension has what is left, and not a letter more."""
+    for spare, reason in ((0, ""), (1, "unsafe_key")):
+        extension = "e" * (99 - room + spare)
+        found = Group(key, [("jpg", member("x")), (extension, member("y"))])
+        assert judge(found) == reason

@@ -30,6 +30,7 @@ from g3m.core.resume import (
     Wanted,
     check_end,
     decide,
+    is_page,
     refusal,
     retry_after_s,
 )
@@ -228,6 +229,8 @@ def test_a_range_beyond_the_planned_end_is_another_size() -> None:
         (502, Unreachable),
         (504, Unreachable),
         (599, Unreachable),
+        (499, Changed),
+        (600, Changed),
         (400, Changed),
         (204, Changed),
         (301, Changed),
@@ -266,6 +269,9 @@ def test_a_busy_server_is_given_the_time_it_asks_for() -> None:
     [
         ("0", 0.0),
         (" 17 ", 17.0),
+        ("299", 299.0),
+        ("300", 300.0),
+        ("301", 300.0),
         ("301", RETRY_AFTER_LIMIT_S),
         ("999999999", RETRY_AFTER_LIMIT_S),
         ("", 0.0),
@@ -320,6 +326,8 @@ def test_absurd_dates_do_not_stop_a_download(text: str) -> None:
         ("1e3", None),
         ("10, 10", None),
         ("²", None),
+        ("9" * 18, 10**18 - 1),
+        ("1" * 19, int("1" * 18)),
     ],
 )
 def test_lengths_are_whole_numbers_or_unknown(text: str, length: int | None) -> None:
@@ -342,6 +350,53 @@ def test_endless_numbers_are_no_crash(answer: Answer) -> None:
         decide(NEW, answer)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("bytes 0-0/1", (0, 0, 1)),
+        (" bytes 5-9/* ", (5, 9, None)),
+        ("bytes 5-9/10\t", (5, 9, 10)),
+        (f"bytes {'1' * 18}-{'2' * 18}/{'3' * 18}", (int("1" * 18), int("2" * 18), int("3" * 18))),
+        (f"bytes {'1' * 19}-9/10", None),
+        (f"bytes 5-{'9' * 19}/10", None),
+        (f"bytes 5-9/{'1' * 19}", None),
+        ("bytes -9/10", None),
+        ("bytes 5-/10", None),
+        ("bytes 5-9/", None),
+        ("bytes 5-9/10x", None),
+        ("bytes 5-9/10, 5-9/10", None),
+        ("xbytes 5-9/10", None),
+        ("bytes */10", None),
+        ("", None),
+    ],
+)
+def test_a_range_is_three_numbers(text: str, found: tuple[int, int, int | None] | None) -> None:
+    """First, last and size, each of 18 digits at most and none left out, with nothing before or behind."""
+    assert head(206, content_range=text).content_range == found
+
+
+def test_a_range_of_one_byte() -> None:
+    """A part that lacks its last byte gets it."""
+    wanted = Wanted(label="a", offset_bytes=9, size_bytes=10)
+    assert wanted.etag == ""
+    assert decide(wanted, head(206, content_range="bytes 9-9/10")) == Go(offset_bytes=9, size_bytes=10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "page"),
+    [
+        ("text/html", True),
+        ("Text/HTML; charset=utf-8", True),
+        ("application/zip", False),
+        ("x/text/html", False),
+        ("", False),
+    ],
+)
+def test_what_a_page_is(kind: str, page: bool) -> None:
+    """A page is known by the beginning of its type, whatever its letters are encoded in."""
+    assert is_page(head(200, content_type=kind)) is page
+
+
 @pytest.mark.parametrize(("text", "etag"), [('"a"', '"a"'), ('W/"a"', ""), ("", ""), ("bare", "bare")])
 def test_weak_validators_promise_nothing(text: str, etag: str) -> None:
     """A weak ETag is as good as none."""
@@ -354,7 +409,13 @@ def test_the_md5_of_google_storage_is_read(data: bytes) -> None:
     md5 = hashlib.md5(data)
     text = base64.b64encode(md5.digest()).decode()
     expected = (Digest("md5", md5.hexdigest()),)
-    for header in (f"crc32c=n03x6A==,md5={text}", f"md5={text}", f"md5={text}, crc32c=n03x6A=="):
+    assert head(200, x_goog_hash=f"md5=*{text}").digests == ()
+    for header in (
+        f" md5={text} ",
+        f"crc32c=n03x6A==,md5={text}",
+        f"md5={text}",
+        f"md5={text}, crc32c=n03x6A==",
+    ):
         assert head(200, x_goog_hash=header).digests == expected
 
 

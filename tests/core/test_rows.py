@@ -177,3 +177,78 @@ def test_ends_of_arrays(rest: bytes) -> None:
     assert is_end_of_array(rest)
     assert not is_end_of_array(rest + b" {}")
     assert not is_end_of_array(rest.replace(b"]", b""))
+
+
+def test_the_last_element_may_stand_without_a_bracket() -> None:
+    """A number at the very end is an element, as it is before a comma; blanks at the end are none."""
+    assert whole(element_ends, b"1, 2") == [1, 4]
+    assert whole(element_ends, b"1, 2 ") == [1, 5]
+    assert whole(element_ends, b"1, 2, ") == [1, 4]
+    assert whole(element_ends, b"1, 2]") == [1, 4]
+    assert list(element_ends(b"1, 2").places()) == [1]
+
+
+@pytest.mark.parametrize("row", [b'{"a": 1}', b'{"a": {"b": 1}}', b"[1, 2]", b"12345678"])
+def test_elements_of_many_parts(row: bytes) -> None:
+    """A piece of 100 kB gives every element, whether it is the last one or not."""
+    rows = 100_000 // (len(row) + 2)
+    text = b", ".join([row] * rows)
+    places = [number * (len(row) + 2) + len(row) for number in range(rows)]
+    assert whole(element_ends, text) == whole(element_ends, text + b"]") == places
+    assert in_pieces(element_ends, text + b"]", 30_000) == places
+
+
+def test_the_place_behind_each_of_many_rows() -> None:
+    """Every row is found by halving, from every place that one begins at."""
+    ends = Ends(b"ab\nc\n\nddd\n" * 5, b"\n")
+    places = list(ends.places())
+    assert len(places) == ends.count() == 20
+    assert ends.after() == places[-1] == len(ends.text)
+    for first, low in enumerate([0, *places[:-1]]):
+        assert [ends.behind(number, low) for number in range(1, 21 - first)] == places[first:]
+    assert Ends(b"ab", b"\n").after() == 0
+    assert ROW_LIMIT_BYTES == 16_777_216
+
+
+def test_where_a_quoted_field_is_too_long() -> None:
+    """Sixteen MiB with both quotes are a field, one more byte is none."""
+
+    def lines(inner: int) -> int:
+        return len(whole(field_ends, b'"' + b"a" * (inner - 1) + b"\n" + b'"\nb\n'))
+
+    assert lines(ROW_LIMIT_BYTES - 2) == 2
+    assert lines(ROW_LIMIT_BYTES - 1) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (b"a", [1]),
+        (b"a\n", [2]),
+        (b"a\n\n", [2]),
+        (b"a\nb ", [2, 4]),
+        (b"a\n \r", [2]),
+        (b"\r\na\n", [4]),
+        (b"\n\n\na", [4]),
+        (b"", []),
+        (b"\n", []),
+    ],
+)
+def test_lines(text: bytes, places: list[int]) -> None:
+    """What is no blank is a row, also without a newline at its end; empty lines are none."""
+    assert whole(line_ends, text) == places
+
+
+def test_quoted_fields_far_into_a_piece() -> None:
+    """How long a field is does not depend on where it begins: one that is closed hides its newline, one that is not, waits."""
+    before = b"a\n" * (6 * 2**20)
+    assert field_ends(before + b'"b\nc"\n', last=True).count() == 6 * 2**20 + 1
+    assert field_ends(before + b'"b\nc').count() == 6 * 2**20
+
+
+def test_a_quoted_field_that_is_not_closed_yet() -> None:
+    """Sixteen MiB of it are waited for; with one byte more its lines are rows."""
+    text = b'"' + b"a" * (ROW_LIMIT_BYTES - 3) + b"\nb"
+    assert len(text) == ROW_LIMIT_BYTES
+    assert field_ends(text).count() == 0
+    assert field_ends(text + b"c").count() == 1

@@ -17,6 +17,7 @@ from tests.realdata import REAL
 from g3m.core.errors import BadArchive
 from g3m.core.members import Member
 from g3m.core.samples import (
+    KEY_LIMIT,
     REASONS,
     SHARD_SAMPLES,
     Caption,
@@ -481,3 +482,46 @@ def test_a_pick_is_its_line(pick: Pick) -> None:
     assert line.count("\n") == 1
     assert line.endswith("\n")
     assert pickle.loads(pickle.dumps(pick)) == pick
+
+
+def test_what_keys_and_drafts_begin_with() -> None:
+    """The longest key, the bound of a key that may get a number, the shards of the papers; no problem unless one is named."""
+    assert (SHARD_SAMPLES, KEY_LIMIT) == (2999, 70)
+    assert Draft(0, "k", "i", "t", {}) == Draft(0, "k", "i", "t", {}, "", None)
+    assert Caption(b"") == Caption(b"", (), (), "")
+    assert safe_key("_" * 3 + "a" * 79 + "__b") == "a" * 79
+    assert safe_key("a" * 81) == "a" * 80
+    assert [shard_number(place) for place in (0, 2997, 2998, 5996, 5997)] == [0, 0, 1, 1, 2]
+    assert (shard_name(0), shard_name(123_456)) == ("00000.tar", "123456.tar")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(" \n", "no_caption"), ("a" * 65_536, ""), ("a" * 65_537, "caption_too_long"), ("é" * 32_768, ""), ("é" * 32_768 + "a", "caption_too_long"),
+     ("😀" * 16_384, ""), ("😀" * 16_384 + "a", "caption_too_long"), ("\udcff" * 21_845, ""), ("\udcff" * 21_846, "caption_too_long")],
+)  # fmt: skip
+def test_how_many_bytes_a_caption_may_have(text: str, problem: str) -> None:
+    """65,536 of UTF-8, whatever they are; what is none counts as the three bytes of U+FFFD."""
+    assert caption_problem(text) == problem
+
+
+def test_the_classes_of_a_long_caption() -> None:
+    """Where it is kept it is said, in front of what else was found."""
+    kept = Treatment(policy={"caption_too_long": "keep"})
+    assert treat_caption("a" * 65_536, kept) == Caption(b"a" * 65_536)
+    assert treat_caption("a" * 65_537, kept).found == ("caption_too_long",)
+    odd = treat_caption("\udcff" + "a" * 65_536, kept)
+    assert (odd.found, odd.fixed, odd.reason) == (
+        ("caption_too_long", "caption_not_utf8"),
+        ("caption_not_utf8",),
+        "",
+    )
+    assert treat_caption("a" * (2**20 + 1), kept) == Caption(b"", (), (), "caption_too_long")
+
+
+def test_a_captions_file_is_named_in_its_error() -> None:
+    """Where its name is known."""
+    with pytest.raises(BadArchive, match=r"^a\.json: not a COCO captions file"):
+        list(coco_drafts({}, "val", file="a.json"))
+    with pytest.raises(BadArchive, match=r"^: not a COCO captions file"):
+        list(coco_drafts({}, "val"))

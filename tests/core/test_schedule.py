@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +34,7 @@ bad = st.builds(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(
     one=healthy,
     others=st.lists(bad, max_size=5),
@@ -53,7 +53,7 @@ def test_one_honest_source_is_enough(one: Link, others: list[Link], place: int, 
     assert took_s < 60 + 8 * size / one.rate
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(links=st.lists(bad, min_size=1, max_size=4), seed=st.integers(0, 2**32))
 def test_it_ends_even_if_nobody_is_honest(links: list[Link], seed: int) -> None:
     """With bad sources alone the download ends too: whole, or with no route left; never in a circle."""
@@ -62,7 +62,7 @@ def test_it_ends_even_if_nobody_is_honest(links: list[Link], seed: int) -> None:
     assert network.failed or network.schedule.complete
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(links=st.lists(healthy, min_size=1, max_size=4), seed=st.integers(0, 2**32))
 def test_bytes_are_rarely_fetched_twice(links: list[Link], seed: int) -> None:
     """Racing for the last pieces costs little: a few pieces' worth at most."""
@@ -92,6 +92,12 @@ def test_a_crawling_source_leaves_no_tail() -> None:
     """A source of 64 KiB/s beside one of 2 MiB/s costs nothing at the end."""
     links = [Link(2 * MIB, 0.001, most=8), Link(65536, 0.001, most=8)]
     assert Network(links, 256 * MIB).run() <= 256 / (8 * 2) * 1.1
+
+
+@pytest.mark.parametrize("size", [1, 5_000, 24_000, 130_000])
+def test_a_small_file_is_not_left_to_a_source_that_crawls(size: int) -> None:
+    """A byte a second from the first source: the second, of which nobody knows anything yet, is tried."""
+    assert Network([Link(1.0, 0.001), Link(2 * MIB, 0.001)], size).run(limit_s=10**6) < 30
 
 
 def test_connections_grow_where_each_is_throttled() -> None:
@@ -232,3 +238,12 @@ def test_losing_bytes_on_the_way_does_no_harm(seed: int) -> None:
     network.schedule.step = lose  # type: ignore[method-assign]
     network.run()
     assert list(network.schedule.written) == [(0, 40 * MIB)]
+
+
+def test_the_measures_of_the_policy() -> None:
+    """How many connections, how large a piece, and how long a silence is borne."""
+    assert asdict(Limits()) == {
+        "connections": 16, "total_connections": 32, "first_piece_bytes": 1_048_576, "least_piece_bytes": 262_144,
+        "most_piece_bytes": 8_388_608, "horizon_s": 6.0, "stall_s": 30.0, "least_stall_s": 4.0, "head_s": 20.0, "eager_head_s": 3.0,
+        "thrift_after_s": 5.0, "thrift_for_s": 3.0, "thrift_left_s": 60.0, "thrift_again_s": 120.0,
+    }  # fmt: skip

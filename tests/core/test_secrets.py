@@ -195,3 +195,17 @@ def test_the_host_and_the_line_decide_together(scheme: str, host: str, own: set[
 def test_an_unreadable_address_gets_no_token() -> None:
     """A redirect may name anything: an address that cannot be read is nobody's host, and no crash."""
     assert TOKEN.header_for("https://[half/a") is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_this_machine_may_be_asked_in_the_clear(host: str) -> None:
+    """The three names of loopback, and no other."""
+    token = Token(Secret("x"), frozenset({host.strip("[]")}))
+    assert token.header_for(f"http://{host}:8080/a") == token.header
+    other = Token(Secret("x"), frozenset({"127.0.0.2"}))
+    assert other.header_for("http://127.0.0.2/a") is None
+
+
+def test_the_host_of_an_address_is_that_which_is_asked() -> None:
+    """Not one that stands in its path or query."""
+    assert host_of("https://me:pw@host:8080/https://other/a?u=ftp://third") == "host:8080"

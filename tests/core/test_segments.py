@@ -42,3 +42,15 @@ def test_a_profile_without_bounds_is_refused() -> None:
     with_segments(drawn(), profile=bytes(PROFILE_LIMIT_BYTES))
     with pytest.raises(ValueError, match="bytes"):
         with_segments(drawn(), profile=bytes(PROFILE_LIMIT_BYTES + 1))
+
+
+def test_the_bytes_of_both_segments() -> None:
+    """Exif of one entry and no next directory; a profile in numbered pieces, the first as long as a segment can be."""
+    exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    assert with_segments(b"\xff\xd8\xff\xd9", orientation=6) == b"\xff\xd8" + exif + b"\xff\xd9"
+    made = with_segments(b"\xff\xd8\xff\xe0\0\x04ab\xff\xd9", profile=b"p" * 65_520)
+    first = b"\xff\xe2\xff\xffICC_PROFILE\0\x01\x02" + b"p" * 65_519
+    assert (
+        made == b"\xff\xd8\xff\xe0\0\x04ab" + first + b"\xff\xe2\x00\x11ICC_PROFILE\0\x02\x02p" + b"\xff\xd9"
+    )
+    assert PROFILE_LIMIT_BYTES == 2_097_152

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, fields
+from math import inf
 from typing import Any
 
 import pytest
@@ -303,3 +304,62 @@ def test_any_value_is_taken_or_refused(name: str, value: object) -> None:
         assert str(error).startswith("g3m.toml: ")
     else:
         assert isinstance(found, type(getattr(Settings(), name)))
+
+
+BOUNDS = [  # default, least, most, choices
+    ("parity", "none", 0, inf, ("none", "nxtp")),
+    ("jobs", 0, 0, inf, ()),
+    ("max_rejected", -1.0, -1, 1, ()),
+    ("image_size", 0, 0, 16384, ()),
+    ("resize", "keep_ratio", 0, inf, ("keep_ratio", "keep_ratio_largest", "center_crop", "border")),
+    ("quality", 95, 1, 100, ()),
+    ("requests", 256, 1, 2048, ()),
+    ("per_host", 16, 1, 256, ()),
+    ("url_timeout_s", 30.0, 0.1, inf, ()),
+    ("hash_mismatch", "reject", 0, inf, ("reject", "keep")),
+    ("min_side", 0, 0, inf, ()),
+    ("max_aspect", 0.0, 0, inf, ()),
+    ("runner", "local", 0, inf, ("local", "ray")),
+    ("lang", "", 0, inf, ("", "en", "zh")),
+    ("stall_timeout_s", 30.0, 0.1, inf, ()),
+    ("connections", 16, 1, 64, ()),
+]
+
+
+@pytest.mark.parametrize(("name", "default", "least", "most", "choices"), BOUNDS)
+def test_what_a_setting_may_be(
+    name: str, default: object, least: float, most: float, choices: tuple[str, ...]
+) -> None:
+    """A bound or a choice that moves breaks somebody's command line, so it moves on purpose only: here, too."""
+    (option,) = (one for one in OPTIONS if one.name == name)
+    assert (option.default, option.least, option.most, option.choices) == (default, least, most, choices)
+
+
+def test_no_setting_with_a_bound_is_missing() -> None:
+    """The table above has every setting that is a number or a choice; the others are texts, lists, and yes or no."""
+    numbers = {
+        one.name
+        for one in OPTIONS
+        if one.choices or (isinstance(one.default, (int, float)) and not isinstance(one.default, bool))
+    }
+    assert {name for name, *_ in BOUNDS} == numbers
+
+
+def test_what_a_strangers_folder_must_not_say() -> None:
+    """A `g3m.toml` of the working folder leads into no private network, to no proxy, and sends no token anywhere."""
+    assert {one.name for one in OPTIONS if one.personal} == {
+        "allow_private", "ignore_robots_txt", "address", "proxy", "peer", "trust_peers", "hub_token_hosts", "kaggle_token_hosts",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [(name, least, most) for name, default, least, most, choices in BOUNDS if not choices],
+)
+def test_a_number_may_be_its_bound(name: str, least: float, most: float) -> None:
+    """Both bounds are allowed, and what lies beyond is not."""
+    for bound, beyond in ((least, least - 1), (most, most + 1)):
+        if bound != inf:
+            assert getattr(merge([Layer("argument", {name: bound})]), name) == bound
+            with pytest.raises(SettingsError, match="must be a number"):
+                merge([Layer("argument", {name: beyond})])

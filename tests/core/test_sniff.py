@@ -108,3 +108,23 @@ def test_images_of_pillow_are_told_by_their_format(name: str) -> None:
 def test_text_and_sound_are_no_images(text: bytes) -> None:
     """Two letters or half a signature are not enough."""
     assert image_kind(text) is None
+
+
+@pytest.mark.parametrize("size", range(130))
+def test_bitmaps_are_told_by_the_size_of_their_second_header(size: int) -> None:
+    """The sizes that Windows and OS/2 gave it; two letters with anything else behind them are no picture."""
+    head = b"BM" + bytes(12) + size.to_bytes(4, "little")
+    assert image_kind(head) == ("bmp" if size in (12, 16, 40, 52, 56, 64, 108, 124) else None)
+    assert image_kind(b"bm" + head[2:]) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(b"GIF87a", "gif"), (b"GIF89a", "gif"), (b"GIF88a", None), (b"II*\0", "tiff"), (b"MM\0*", "tiff"), (b"II+\0", "tiff"), (b"MM\0+", "tiff"),
+     (b"RIFF\1\2\3\4WEBP", "webp"), (b"RIFX\1\2\3\4WEBP", None), (b"RIFF\1\2\3\4WEBQ", None), (b"\x89PNG\r\n\x1a\n", "png"),
+     (b"\x89PNG\n\x1a\n", None), (b"\xff\xd8\xff", "jpeg"), (b"", None)],
+)  # fmt: skip
+def test_signatures(head: bytes, kind: str | None) -> None:
+    """Each signature whole, and nothing that only begins like one."""
+    assert image_kind(head) == kind
+    assert HEAD_BYTES == 512

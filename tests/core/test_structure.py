@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.realdata import REAL
 
-from g3m.core.structure import STEPS_LIMIT, Structure, in_order, look
+from g3m.core.structure import STEPS_LIMIT, Structure, Verdict, has_endless_scans, in_order, look
 from g3m.core.treatment import CLASSES
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -290,20 +290,20 @@ def of_pillow(data: bytes) -> Image.Image | None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.name)
-def test_odd_pictures_of_other_projects(path: object) -> None:
+def test_odd_pictures_of_other_projects() -> None:
     """Where Pillow reads a header, the size is the same; what is called broken it cannot decode."""
-    data = path.read_bytes()  # type: ignore[attr-defined]
-    found, image = look(data), of_pillow(data)
-    if image is None:
-        return
-    assert found.kind is not None
-    if "broken" in found.classes:
-        with pytest.raises((OSError, ValueError)):
-            image.load()
-    else:
-        assert (found.width, found.height) == image.size
-        assert ("cmyk" in found.classes) == (image.mode == "CMYK")
+    for path in MALFORMED:
+        data = path.read_bytes()
+        found, image = look(data), of_pillow(data)
+        if image is None:
+            continue
+        assert found.kind is not None, path
+        if "broken" in found.classes:
+            with pytest.raises((OSError, ValueError)):
+                image.load()
+        else:
+            assert (found.width, found.height) == image.size, path
+            assert ("cmyk" in found.classes) == (image.mode == "CMYK"), path
 
 
 def test_pictures_of_coco() -> None:
@@ -316,3 +316,107 @@ def test_pictures_of_coco() -> None:
 def test_classes_in_order() -> None:
     """The gravest comes first, however they were found."""
     assert in_order({"orientation", "bomb", "warning"}) == ("bomb", "warning", "orientation")
+
+
+def test_the_last_byte_of_what_is_read() -> None:
+    """A header is read from its last bytes too, and no byte beyond them is asked for."""
+    vp8x = (
+        b"RIFF"
+        + struct.pack("<I", 22)
+        + b"WEBPVP8X"
+        + struct.pack("<I", 10)
+        + bytes(4)
+        + b"\x2b\x01\0\xc7\0\0"
+    )
+    assert (look(vp8x).width, look(vp8x).height, look(vp8x).classes) == (300, 200, ("not_jpeg",))
+    assert "broken" in look(vp8x[:-1]).classes
+    wide = (
+        b"RIFF"
+        + struct.pack("<I", 22)
+        + b"WEBPVP8X"
+        + struct.pack("<I", 10)
+        + bytes(4)
+        + b"\xff\xff\xff\xfe\xff\xff"
+    )
+    assert (look(wide).width, look(wide).height) == (2**24, 2**24 - 1)
+    bits = (299 | 16383 << 14) | 1 << 28
+    lossless = (
+        b"RIFF"
+        + struct.pack("<I", 17)
+        + b"WEBPVP8L"
+        + struct.pack("<I", 5)
+        + b"\x2f"
+        + struct.pack("<I", bits)
+    )
+    assert (look(lossless).width, look(lossless).height, look(lossless).classes) == (
+        300,
+        16384,
+        ("not_jpeg",),
+    )
+    assert "broken" in look(lossless[:-1]).classes
+    bmp = b"BM" + struct.pack("<3L", 26, 0, 26) + struct.pack("<L2H", 12, 3, 2)
+    assert (look(bmp).width, look(bmp).height, look(bmp).classes) == (3, 2, ("not_jpeg",))
+
+
+def test_exif_of_one_entry_and_no_more() -> None:
+    """The shortest directory that states something ends with its value; without it, or with an odd one, the picture is upright."""
+
+    def picture(exif: bytes) -> int:
+        return look(b"\xff\xd8" + jpeg_segment(0xE1, b"Exif\0\0" + exif) + WHOLE["JPEG"][2:]).orientation
+
+    head, entry = (
+        b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 1),
+        struct.pack("<HHIH", 0x0112, 3, 1, 6),
+    )
+    assert picture(head + entry) == 6
+    assert [picture((head + entry)[:length]) for length in (0, 4, 8, 9, 10, 19)] == [1] * 6
+    assert [picture(head + entry[:-2] + struct.pack("<H", value)) for value in (0, 1, 2, 8, 9)] == [
+        1,
+        1,
+        2,
+        8,
+        1,
+    ]
+    assert picture(b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 0) + entry) == 1
+    assert picture(head + b"\0" + entry + bytes(12)) == 1
+    assert picture(b"II*\0" + struct.pack("<I", 2**32 - 1) + struct.pack("<H", 1) + entry) == 1
+
+
+@pytest.mark.parametrize("marker", [0x01, *range(0xD0, 0xD9)])
+def test_markers_without_a_length(marker: int) -> None:
+    """Restart markers and the like stand alone: what follows is no length of theirs."""
+    whole = WHOLE["JPEG"]
+    assert look(whole[:2] + bytes((0xFF, marker)) + whole[2:]).classes == ()
+
+
+@pytest.mark.parametrize("marker", [0x02, 0xBF, 0xF0])
+def test_markers_with_a_length(marker: int) -> None:
+    """All others have one, whatever they are for."""
+    whole = WHOLE["JPEG"]
+    found = look(whole[:2] + jpeg_segment(marker, b"\xff\xd8\xff\xc0" * 9) + whole[2:])
+    assert (found.width, found.height, found.classes) == (61, 47, ())
+
+
+def test_zeros_behind_a_gif() -> None:
+    """Up to 62 bytes of padding behind its end, and no more."""
+    whole = WHOLE["GIF"]
+    assert [look(whole + bytes(count)).classes for count in (0, 1, 62)] == [("not_jpeg",)] * 3
+    assert "no_end" in look(whole + bytes(63)).classes
+
+
+def test_endless_scans() -> None:
+    """More than 500 scans in what has more than 2**40 pixels times bytes; of less, or of less large ones, nothing is said."""
+    scans = b"\xff\xd8" + b"\xff\xda" * 501
+    side = 2**20
+    assert has_endless_scans(scans, side, side)
+    assert not has_endless_scans(scans[:-2], side, side)
+    assert not has_endless_scans(b"\xff\xd9" + scans[2:], side, side)
+    size = len(scans)
+    assert not has_endless_scans(scans, 2**40 // size, 1)
+    assert has_endless_scans(scans, 2**40 // size + 1, 1)
+
+
+def test_a_structure_is_upright_unless_it_says_otherwise() -> None:
+    """The defaults of what was seen and of what decoding found."""
+    assert Structure("png", 1, 1, (), 0).orientation == 1
+    assert Verdict(()).detail == ""

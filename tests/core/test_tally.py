@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -559,3 +559,19 @@ def test_rows_are_never_negative_and_their_views_never_fail(stream: list[Event])
     assert snapshot.rows_per_s >= 0.0
     assert snapshot.rows.total >= snapshot.rows_planned
     assert snapshot.rows_remaining_s is None or snapshot.rows_remaining_s > 0.0
+
+
+def test_a_view_begins_with_nothing() -> None:
+    """Before the first event every count is 0, and nothing has a name."""
+    empty = Snapshot()
+    assert not any(
+        getattr(empty, item.name) for item in fields(empty) if item.name not in ("failed", "rows_finished")
+    )
+    assert Failures() == Failures(0, {}, (frozenset(),) * 64)
+    assert (Rows(), Rows().good_share, Rows(done=4, good=1).good_share) == (
+        Rows(done=0, total=0, good=0, size_bytes=0, reasons={}),
+        0.0,
+        0.25,
+    )
+    assert Rows(reasons={"b": 2, "a": 2, "c": 9, "d": 1}).biggest(3) == [("c", 9), ("a", 2), ("b", 2)]
+    assert (RATE_WINDOW_S, FAILED_SHOWN) == (20.0, 20)

@@ -22,6 +22,7 @@ from g3m.core.treatment import (
     DRAWING,
     FIXES,
     NEVER_KEPT,
+    PIXEL_LIMIT,
     REDRAWN,
     Resize,
     Treatment,
@@ -213,3 +214,76 @@ def test_words_are_short_and_whole() -> None:
     assert made.words() == "cmyk=fix, bomb=reject, 64 pixels (border), quality 80"
     assert Treatment(policy={"cmyk": "fix"}).words() == "cmyk=fix, quality 95"
     assert Treatment(policy={"cmyk": "reject"}).words() == "cmyk=reject"
+
+
+def test_the_tables_hold_these() -> None:
+    """Shards on disks, catalogs and configs of users speak of these names and sizes."""
+    assert (PIXEL_LIMIT, CAPTION_LIMIT_BYTES, CAPTION_BOUND_BYTES, DRAWING) == (
+        64_000_000,
+        65_536,
+        1_048_576,
+        3,
+    )
+    assert list(CLASSES) == [
+        "not_an_image", "bomb", "broken", "truncated", "no_end", "trailing", "warning", "not_jpeg", "cmyk", "grayscale", "orientation",
+        "duplicate_image", "no_caption", "caption_too_long", "caption_not_utf8",
+    ]  # fmt: skip
+    assert DECODED == ("broken", "truncated", "warning")
+    assert REDRAWN == ("not_jpeg", "cmyk", "grayscale", "orientation")
+    assert set(FIXES) == {"no_end", "trailing", *REDRAWN, "caption_not_utf8"}
+    assert set(NEVER_KEPT) == {"not_an_image", "no_caption", "caption_not_utf8"}
+    assert DEFAULTS == {
+        "not_an_image": "reject",
+        "no_caption": "reject",
+        "caption_too_long": "reject",
+        "caption_not_utf8": "fix",
+    }
+
+
+def test_what_a_treatment_is_unless_said_otherwise() -> None:
+    """The shorter side, quality 95, and small pictures stay; the settings of it say the same."""
+    assert Resize(size=9) == Resize(size=9, mode="keep_ratio", quality=95, only_if_bigger=False)
+    assert Treatment() == Treatment(policy={}, resize=None, quality=95)
+    plain = options_for(Treatment())
+    assert {name: plain[name] for name in plain if name != "policy"} == {
+        "image_size": 0,
+        "resize": "keep_ratio",
+        "quality": 95,
+        "only_if_bigger": False,
+    }
+    assert options_for(Treatment(resize=Resize(size=9, only_if_bigger=True)))["only_if_bigger"] is True
+    assert (Treatment().words(), Treatment().to_dict(), Treatment().decodes, Treatment().redraws) == (
+        "",
+        {},
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "stays"),
+    [("keep_ratio", (256, 900), True), ("keep_ratio", (257, 900), False), ("keep_ratio_largest", (9, 256), True), ("keep_ratio_largest", (9, 257), False),
+     ("center_crop", (256, 256), True), ("center_crop", (256, 255), False), ("border", (255, 255), False), ("border", (256, 256), True)],
+)  # fmt: skip
+def test_what_is_small_enough_stays(mode: str, size: tuple[int, int], stays: bool) -> None:
+    """Up to the wanted pixels of the side that counts; squares only if they are that square."""
+    assert Resize(size=256, mode=mode).leaves(*size) is stays  # type: ignore[arg-type]
+    assert Resize(size=256, mode=mode).leaves(*reversed(size)) is stays  # type: ignore[arg-type]
+
+
+def test_what_of_a_treatment_can_change_bytes() -> None:
+    """The quality only where something is encoded by it, and how it is drawn wherever something is."""
+    assert Treatment(policy={"cmyk": "fix"}, quality=80).to_dict() == {
+        "policy": {"cmyk": "fix"},
+        "quality": 80,
+        "drawing": 3,
+    }
+    assert Treatment(policy={"cmyk": "reject"}, quality=80).to_dict() == {"policy": {"cmyk": "reject"}}
+    assert Treatment(resize=Resize(size=9, quality=70, only_if_bigger=True)).to_dict() == {
+        "resize": [9, "keep_ratio", 70], "only_if_bigger": True, "drawing": 3
+    }  # fmt: skip
+    assert Treatment(policy={"cmyk": "fix"}, quality=80).words() == "cmyk=fix, quality 80"
+    assert (
+        Treatment(resize=Resize(size=9, quality=70, only_if_bigger=True)).words()
+        == "9 pixels (keep_ratio, only if bigger), quality 70"
+    )

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from g3m.core.tunnel import is_remote, tunnel_line
+from g3m.core.tunnel import is_remote, is_without_display, tunnel_line
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,10 @@ from g3m.core.tunnel import is_remote, tunnel_line
             {"USER": "a", "SLURM_JOB_ID": "1", "SLURM_SUBMIT_HOST": "gpu1.cluster", "SSH_CONNECTION": "1.2.3.4 5 9.9.9.9 22"},
             "ssh -N -L 8317:127.0.0.1:8400 a@9.9.9.9",
         ),
+        ({"USER": "ana; reboot"}, "ssh -N -L 8317:127.0.0.1:8400 gpu1"),
+        ({"USER": "a", "SSH_CONNECTION": "1.2.3.4 5 10.0.0.7;x 22"}, "ssh -N -L 8317:127.0.0.1:8400 a@gpu1"),
+        ({"USER": "a", "SSH_CONNECTION": "1.2.3.4 5 10.0.0.7 22 x"}, "ssh -N -L 8317:127.0.0.1:8400 a@gpu1"),
+        ({"USER": "a", "SLURM_JOB_ID": "1", "SLURM_SUBMIT_HOST": "login x", "SLURMD_NODENAME": "n$x"}, "ssh -N -L 8317:127.0.0.1:8400 a@gpu1"),
         ({"USER": "-oProxyCommand=x"}, "ssh -N -L 8317:127.0.0.1:8400 gpu1"),
     ],
 )  # fmt: skip
@@ -56,3 +60,25 @@ def test_who_is_far_away() -> None:
     """SSH and Slurm say so, an empty variable does not."""
     assert is_remote({"SSH_CONNECTION": "a b c d"}) and is_remote({"SLURM_JOB_ID": "7"})
     assert not is_remote({"SSH_CONNECTION": ""})
+
+
+@pytest.mark.parametrize("name", ["SSH_CONNECTION", "SSH_CLIENT", "SLURM_JOB_ID"])
+def test_each_sign_of_being_far_away(name: str) -> None:
+    """One of the three is enough."""
+    assert is_remote({name: "x"})
+    assert not is_remote({name: "", "SSH_TTY": "x"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "system", "without"),
+    [
+        ({}, "linux", True),
+        ({"DISPLAY": ":0"}, "linux", False),
+        ({"WAYLAND_DISPLAY": "w"}, "linux", False),
+        ({"DISPLAY": ""}, "linux", True),
+        ({}, "darwin", False),
+    ],
+)
+def test_where_no_window_can_be_opened(variables: dict[str, str], system: str, without: bool) -> None:
+    """On Linux without either display; a Mac always has one."""
+    assert is_without_display(variables, system) is without

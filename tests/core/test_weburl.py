@@ -39,6 +39,11 @@ GOOD = [
     ("http://ｅｘａｍｐｌｅ．com/", "http://example.com/"),
     ("http://☃.example/", "http://xn--n3h.example/"),
     ("http://[2606:4700:0::1111]:8080/", "http://[2606:4700::1111]:8080/"),
+    ("\t\r\nhttp://example.com/a\t", "http://example.com/a"),
+    ("http://example.com/a/b/../c", "http://example.com/a/c"),
+    ("http://example.com/a/b/..", "http://example.com/a/"),
+    ("http://例え｡テスト/", "http://xn--r8jz45g.xn--zckzah/"),
+    ("http://a.b/", "http://a.b/"),
     ("http://1.1.1.1/", "http://1.1.1.1/"),
     ("http://1.1.1.1./", "http://1.1.1.1/"),
     ("http://１.1.1.1/", "http://1.1.1.1/"),
@@ -80,6 +85,89 @@ def test_refused(text: str) -> None:
     assert str(caught.value)
     assert "pw" not in str(caught.value)
     assert "example.com" not in str(caught.value)
+
+
+SHUT = {
+    1719,
+    1720,
+    1723,
+    2049,
+    3659,
+    4045,
+    4190,
+    5060,
+    5061,
+    6000,
+    6379,
+    6566,
+    *range(6665, 6670),
+    6679,
+    6697,
+    10080,
+    11211,
+}
+"""From 1024 on: the blocked ports of the Fetch standard that browsers keep to, Redis, and memcached."""
+
+
+def test_every_port() -> None:
+    """Below 1024 only the two ports of the web are open, above it all but those of other services."""
+    found = set()
+    for port in range(12_000):
+        try:
+            assert web_address(f"http://example.com:{port}/").port == port
+            found.add(port)
+        except BadUrl:
+            pass
+    assert found == {80, 443, *range(1024, 12_000)} - SHUT
+    assert web_address("http://example.com:65535/").port == 65535
+
+
+def test_the_longest_address() -> None:
+    """8192 characters are an address, one more is none: as it is given, and as it would be asked for."""
+    longest = "http://example.com/" + "a" * (8192 - 19)
+    assert web_address(longest).url == longest
+    spelled = "http://example.com/" + "a" * (8192 - 19 - 3)
+    assert len(web_address(f"{spelled} ").url) == len(spelled)
+    assert len(web_address(f"{spelled}<").url) == 8192
+    for text in (f"{longest}a", f"{spelled}a<", "http://example.com/#" + "a" * 8173):
+        with pytest.raises(BadUrl, match="longer than 8192 characters"):
+            web_address(text)
+    assert web_address("http://example.com/#" + "a" * 8172).url == "http://example.com/"
+
+
+def test_the_longest_name() -> None:
+    """A host has at most 253 characters, and none of its parts more than 63."""
+    part = "a" * 63
+    longest = f"{part}.{part}.{part}.{part[:61]}"
+    assert web_address(f"http://{longest}/").host == longest
+    assert web_address(f"http://{longest}./").host == longest
+    for host in (f"{longest}a", f"a{part}", f"a.a{part}", f"a{part}.a"):
+        with pytest.raises(BadUrl, match="its host is no name"):
+            web_address(f"http://{host}/")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("http:///a", "it names no host"),
+        ("http://:80/", "it names no host"),
+        ("http://[::1]x/", "it names no host"),
+        ("http://[v1.x]/", "no address stands in its brackets"),
+        ("http://a..b/", "its host is no name"),
+        ("http://127.1/", "a number in an unusual spelling"),
+        ("http://me@example.com/", "a login"),
+        ("ftp://example.com/", "neither http nor https"),
+        ("http://[::1/", "cannot be read as an address"),
+        ("http://a:b/", "cannot be read as an address"),
+        ("http://example.com/\ud800", "halves of characters"),
+        ("http://exam\u200bple.com/", "cannot be seen"),
+        ("http://a/\x7f", "control characters"),
+    ],
+)
+def test_words(text: str, words: str) -> None:
+    """The words of a refusal say what is wrong with the address, not only that something is."""
+    with pytest.raises(BadUrl, match=words):
+        web_address(text)
 
 
 def test_parts() -> None:
@@ -140,6 +228,8 @@ SECURE = web_address("https://example.com/dir/a.jpg")
         ("/gr\xf6\xdfe.jpg", "http://example.com/gr%C3%B6%C3%9Fe.jpg"),
         ("/图.jpg", "http://example.com/%E5%9B%BE.jpg"),
         (" /b.jpg ", "http://example.com/b.jpg"),
+        ("\r\n/b.jpg\t\r\n", "http://example.com/b.jpg"),
+        ("/go?to=http://other.example/", "http://example.com/go?to=http://other.example/"),
     ],
 )
 def test_redirect(location: str, url: str) -> None:
@@ -155,6 +245,16 @@ def test_redirect(location: str, url: str) -> None:
 def test_redirect_refused(location: str) -> None:
     """What a redirect leads to is judged like an address of the list."""
     with pytest.raises(BadUrl):
+        next_address(HERE, location)
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [("", "to nowhere"), (" \t\r\n", "to nowhere"), ("/a\tb", "a redirect with control characters"), ("//[::1", "a redirect that cannot be read")],
+)  # fmt: skip
+def test_redirect_words(location: str, words: str) -> None:
+    """The words say that it was a redirect, so that nobody looks for the fault in the list."""
+    with pytest.raises(BadUrl, match=words):
         next_address(HERE, location)
 
 
