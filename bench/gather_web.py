@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import certifi
-from web import _free_port, _make_certificate, _wait_for
+from certificate import make_certificate
+from web import _free_port, _wait_for
 
 GOOD = tuple(f"127.0.1.{number}" for number in range(1, 41))
 STRICT = "127.0.2.1"
@@ -85,7 +86,7 @@ def silent_addresses(count: int) -> list[str]:
 def hosts(served: Path, folder: Path, silent: int = 1) -> Iterator[Hosts]:
     """Run both servers, the second with so many silent hosts; `folder` takes their configuration and key."""
     folder.mkdir(parents=True, exist_ok=True)
-    _make_certificate(folder)
+    make_certificate(folder)
     plain, tls, bad = (_free_port() for _ in range(3))
     user = "user root;\n" if os.geteuid() == 0 else ""
     more = " ".join(f"listen {address}:{plain};" for address in GOOD)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from certificate import make_certificate
 from link import Source
 
 CONFIG = """
@@ -64,7 +65,7 @@ class Web:
 def nginx(served: Path, folder: Path) -> Iterator[Web]:
     """Serve a folder below /bench/ on two ports of 127.0.0.1; `folder` takes configuration and key."""
     folder.mkdir(parents=True, exist_ok=True)
-    _make_certificate(folder)
+    make_certificate(folder)
     plain, tls = _free_port(), _free_port()
     user = "user root;\n" if os.geteuid() == 0 else ""
     text = CONFIG.format(user=user, folder=folder, served=served, plain=plain, tls=tls)
@@ -79,24 +80,6 @@ def nginx(served: Path, folder: Path) -> Iterator[Web]:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         process.wait()
-
-
-def _make_certificate(folder: Path) -> None:
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run([*command, *names, *files], check=True, capture_output=True)
 
 
 def _free_port() -> int:
