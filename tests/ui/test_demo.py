@@ -28,15 +28,17 @@ WATCH = """
         return asked(host, *more, **keys)
     socket.getaddrinfo = getaddrinfo
     import pycurl
-    curl = pycurl.Curl
-    def opened(purpose, address):
-        family, kind, protocol, where = address
-        seen.append([int(family), str(where[0])])
-        return socket.socket(family, kind, protocol)
-    def Curl():
-        handle = curl()
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, opened)
-        return handle
+    class Curl(pycurl.Curl):
+        def __init__(self):
+            super().__init__()
+            self.setopt(pycurl.OPENSOCKETFUNCTION, lambda purpose, address: socket.socket(*address[:3]))
+        def setopt(self, option, value):
+            if option == pycurl.OPENSOCKETFUNCTION:
+                given = value
+                def value(purpose, address):
+                    seen.append([int(address[0]), str(address[3][0])])
+                    return given(purpose, address)
+            return super().setopt(option, value)
     pycurl.Curl = Curl
     atexit.register(lambda: open(os.environ["SEEN"], "w").write(json.dumps([seen, names])))
 """

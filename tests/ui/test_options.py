@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from g3m.core.errors import RecipeError, SettingsError
+from g3m.core.errors import SettingsError
 from g3m.core.settings import OPTIONS, Settings
 from g3m.ui.options import Context, config_files, load_settings, open_context, setting_flags
 from g3m.ui.words import Speaker
@@ -123,7 +123,7 @@ def test_config_files_the_stronger_first(alone: Path, monkeypatch: pytest.Monkey
 def test_a_config_file_that_is_no_toml(alone: Path, text: str) -> None:
     """The file and what is wrong with it are named."""
     (alone / "g3m.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"g3m\.toml: not a TOML document"):
+    with pytest.raises(SettingsError, match=r"g3m\.toml: not a TOML document"):
         load_settings({})
 
 

@@ -105,7 +105,7 @@ def test_json_has_the_counts(desk: Desk) -> None:
     arguments = mine(desk)
     options = ["--image-size", "32", "--resize", "center_crop", "--quality", "80"]
     ran = desk.run("plan", arguments[0], "--json", *options)
-    treatment = {"policy": {"trailing": "fix"}, "resize": [32, "center_crop", 80], "drawing": 2}
+    treatment = {"policy": {"trailing": "fix"}, "resize": [32, "center_crop", 80], "drawing": 3}
     assert ran.documents[0]["plan"]["datasets"][0]["treatment"] == treatment
     ran = desk.run("get", *arguments, "--json", *options)
     assert ran.documents[-1]["rejected"] == {}

@@ -556,7 +556,7 @@ def test_news_is_told_above_the_picture(work: Path, monkeypatch: pytest.MonkeyPa
 
 def test_files_are_looked_at_twice_a_second(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two looks the watcher sleeps, and it ends with the run's last event though the lease is still held."""
-    (work / "lock").write_text(json.dumps({"host": "elsewhere", "pid": 1}), encoding="utf-8")
+    (work / "lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "ab"}), encoding="utf-8")
     write(work, *RUN)
     slept: list[float] = []
 

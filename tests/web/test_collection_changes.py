@@ -23,7 +23,7 @@ from g3m.runners.run import make_session
 from g3m.ui.web import collection as module
 from g3m.ui.web import current
 from g3m.ui.web.collection import Collection
-from g3m.ui.web.facts import Gone, Rewriting
+from g3m.ui.web.facts import Gone, NotHere, Rewriting
 
 VALID = View(dataset="coco_valid")
 
@@ -94,6 +94,28 @@ def test_while_shards_are_exchanged_nobody_reads_them(root: Path) -> None:
     assert card.is_rewriting and not card.first and not card.problem
     _record(root, Record())
     assert collection.sample("coco_valid", 5).shown.number == 5
+    collection.close()
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["the folder", "its index"])
+def test_a_dataset_that_is_taken_away_is_not_here(
+    root: Path, is_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the list of datasets is still believed: that is no error of anybody's."""
+    monkeypatch.setattr(current, "FRESH_S", 1e9)
+    collection = _collection(root)
+    assert "coco_valid" in collection.datasets()
+    if is_whole:
+        shutil.rmtree(root / "coco" / "coco_valid")
+    else:
+        (root / "coco" / "coco_valid" / "index.bin").unlink()
+    for ask in (
+        lambda: collection.shards("coco_valid"),
+        lambda: collection.sample("coco_valid", 5),
+        lambda: collection.image("coco_valid", 5, 1),
+    ):
+        with pytest.raises(NotHere, match="coco_valid"):
+            ask()
     collection.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.web.conftest import Bad, Root, Visit, copied, plain_variables
 from tests.web.crawl import Parsed
 
+from g3m.adapters import fsio
 from g3m.core.errors import UsageError
 from g3m.ui.web import export as exporting
 
@@ -217,14 +218,14 @@ def test_a_signal_in_the_middle_of_the_exchange(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "copy"
     with exporting._new_folder(folder) as new:
         (new / exporting.MARKER).write_text("{}", encoding="utf-8")
-    rename = Path.rename
+    rename = fsio.rename
 
-    def stopped(path: Path, target: Path) -> Path:
-        if path.name == ".copy.new":
+    def stopped(old: Path, new: Path) -> None:
+        if old.name == ".copy.new":
             raise KeyboardInterrupt
-        return rename(path, target)
+        rename(old, new)
 
-    monkeypatch.setattr(Path, "rename", stopped)
+    monkeypatch.setattr(fsio, "rename", stopped)
     with pytest.raises(KeyboardInterrupt), exporting._new_folder(folder):
         pass
     assert (folder / exporting.MARKER).is_file()
