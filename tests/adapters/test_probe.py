@@ -559,6 +559,27 @@ def test_each_hop_takes_its_own_proxy(origin: Origin, url: str, http_proxy: int)
     assert ["via" in request.headers for request in origin.requests] == [True, False]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0x7f.1", NAME])
+def test_no_public_host_leads_inside(origin: Origin, names: dict[str, Any], host: str) -> None:
+    """Nothing is asked there, by number or by name; `--allow-private` opens it."""
+    port = origin.url.rpartition(":")[2]
+    answer = f"HTTP/1.1 302 Found\r\nLocation: http://{host}:{port}/blob.bin\r\nContent-Length: 0\r\n\r\n"
+
+    def reached(options: HttpOptions) -> Reached:
+        with Wire(_says(answer.encode())) as wire:
+            way = f"http://127.0.0.1:{wire.port}"  # where a public host is asked by its name
+            place = "http://public.g3m-test.org/x"
+            return run(place, way, options=options, through=lambda way, url: way if url == place else "")
+
+    inside = reached(OPTIONS)
+    assert inside.probe.hops[-1].flags == {"redirect-inside"}
+    assert key(inside) == ("dns-wrong" if host == NAME else "redirect-inside")
+    assert origin.requests == []
+    if host != "0x7f.1":
+        assert key(reached(replace(OPTIONS, allow_private=True))) == "works"
+        assert len(origin.requests) == 1
+
+
 def test_a_token_goes_to_its_own_host_only(origin: Origin, url: str) -> None:
     """The host of the token sees it, the host of the redirect does not, and the probe says so."""
     host = origin.url.partition("//")[2]

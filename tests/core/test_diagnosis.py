@@ -67,6 +67,7 @@ DIRECT_CASES = [
     (hop("done", "redirect-odd", status=302), "redirect-odd"),
     (hop("done", "redirect-down", status=302), "redirect-down"),
     (hop("done", "redirect-loop", status=302), "redirect-loop"),
+    (hop("done", "redirect-inside", status=0), "redirect-inside"),
     (hop(status=401), "sign-in"),
     (hop(status=403), "forbidden"),
     (hop(status=451), "forbidden"),

@@ -1,7 +1,8 @@
 """Measures one address over one way: name, connection, TLS, answer, some bytes, then a short speed sample.
 
 Asked is the real file, by a ranged GET as a download would send it; redirects are followed by hand, hop by
-hop. Every probe is bounded in time and bytes, and a failure is a result: nothing here raises for a network.
+hop, and no farther than a download may go. Every probe is bounded in time and bytes, and a failure is a
+result: nothing here raises for a network.
 What a result means is core/diagnosis.py.
 """
 
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from g3m.adapters.curl import Head, HttpOptions, make_handle, next_hop
+from g3m.adapters.fence import Fence, is_inside
 from g3m.core.diagnosis import Hop, Probe, Speed
 from g3m.core.endings import PROXY_FAILED, Ending, ending_flags, rate_of, with_answer
 from g3m.core.errors import Changed
@@ -87,11 +89,13 @@ def reach(aim: Aim, options: HttpOptions, limits: Limits = LIMITS) -> Reached:
     """Ask for the first bytes of a file, follow redirects, and say how far it came."""
     end_s = time.monotonic() + limits.total_s
     hops: list[Hop] = []
-    url = aim.url
+    url, fence = aim.url, None
     while True:
         proxy = aim.through(aim.way, url)
         left = replace(limits, total_s=max(0.1, end_s - time.monotonic()))
-        hop, answer, document = _ask(url, proxy, aim, options, left)
+        hop, answer, document = _ask(url, proxy, aim, options, left, fence)
+        if not hops and not is_inside(url, next(iter(hop.addresses), "")):
+            fence = Fence(options.allow_private)
         target = ""
         if answer is not None and answer.status in _REDIRECTS:
             target, hop = _redirected(url, answer, hop, last=len(hops) >= REDIRECT_LIMIT)
@@ -116,16 +120,23 @@ def _redirected(url: str, answer: Answer, hop: Hop, *, last: bool) -> tuple[str,
 
 
 def _ask(
-    url: str, proxy: str, aim: Aim, options: HttpOptions, limits: Limits
+    url: str, proxy: str, aim: Aim, options: HttpOptions, limits: Limits, fence: Fence | None
 ) -> tuple[Hop, Answer | None, bytes]:
-    """One request to its end: the hop, the answer if there was one, and a document's bytes."""
+    """One request to its end: the hop, the answer if there was one, and a document's bytes.
+
+    None is sent to where `fence` refuses to be led.
+    """
     signed_in = any(token.header_for(url) is not None for token in options.tokens)
     shown = mask(proxy) if proxy else ""
     hop = Hop(host=host_of(url), scheme=urlsplit(url).scheme, proxy=shown, signed_in=signed_in)
-    if not proxy:
+    barred = fence is not None and bool(fence.bars_number(url))
+    if not proxy and not barred:
         hop = _resolved(hop, url, limits)
         if hop.stage == "dns":
             return hop, None, b""
+        barred = fence is not None and any(map(fence.bars, hop.addresses))
+    if barred:
+        return replace(hop, flags=frozenset({"redirect-inside"})), None, b""
     bound = limits.document_bytes if aim.document else limits.first_bytes
     span = None if aim.document else (0, bound - 1)
     request = _Request(url=url, proxy=proxy, span=span, addresses=hop.addresses)

@@ -66,6 +66,10 @@ CAUSES: Mapping[str, Bilingual] = {
     "odd-status": ("an odd answer (HTTP {status})", "应答异常（HTTP {status}）"),
     "redirect-odd": ("redirects to what is no web address", "重定向到无效地址"),
     "redirect-down": ("redirects from https to http", "从 https 重定向到 http"),
+    "redirect-inside": (
+        "lies inside this network: not followed, a login page perhaps",
+        "位于本机或内网：未跟随，可能是登录页",
+    ),
     "redirect-loop": ("redirects without end", "循环重定向"),
     "cut-reset": ("reset in the middle of the file", "传输中途被重置"),
     "cut-silent": ("falls silent in the middle of the file", "传输中途停滞"),
@@ -256,7 +260,7 @@ def _answered(hop: Hop, wanted_bytes: int | None) -> str:
     if hop.stage == "answer":
         silence = {"timeout": "mute", "reset": "reset-request"}.get(_first(hop), "hung-up")
         return "node" if hop.proxy else silence
-    for flag in ("redirect-odd", "redirect-down", "redirect-loop"):
+    for flag in ("redirect-odd", "redirect-down", "redirect-inside", "redirect-loop"):
         if flag in hop.flags:
             return flag
     if hop.status not in (200, 206):

@@ -224,6 +224,7 @@ def _options(session: Session) -> HttpOptions:
         tokens=[token for token in (hub, kaggle) if token is not None],
         variables=variables,
         stopping=session.stop.is_set,
+        allow_private=settings.allow_private,
     )
 
 
