@@ -21,6 +21,7 @@ from tests.wire import Wire, read_head
 
 from g3m.adapters.crowd import Wanted
 from g3m.adapters.hosts import Hosts
+from g3m.core.errors import Unreachable
 from g3m.core.outcomes import REASONS
 from g3m.core.proxies import find_ways
 from g3m.core.secrets import Secret, Token
@@ -335,6 +336,23 @@ def test_names_are_checked_here_too_before_a_proxy_is_asked(host: PicturesHost) 
         )
     assert inside.reason == "private_address"
     assert (outside.reason, host.proxied) == ("", 1)
+
+
+def test_behind_a_proxy_program_that_answers_for_names(host: PicturesHost) -> None:
+    """With its port named, names are left to it (fake-ip); without, nothing is asked for."""
+
+    def look_up(name: str, *_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, 1, 6, "", ("198.18.0.7", 0))]
+
+    with knowing(host, look_up=look_up) as hosts:
+        named = Fetcher(hosts, ways=_ways(f"http://127.0.0.1:{host.port}"))
+        (good,) = named([host.url("good/1.jpg", name="a.test")])
+        assert (good.reason, host.proxied) == ("", 1)
+        (bare,) = Fetcher(hosts)([host.url("good/1.jpg", name="a.test")])
+        assert (bare.reason, bare.detail, bare.attempts) == ("stand_in", "198.18.0.7", 0)
+        assert host.proxied == 1
+        with pytest.raises(Unreachable, match="fake-ip"):
+            Fetcher(hosts)(host.url(f"good/{n}.jpg", name=f"h{n % 9}.test") for n in range(60))
 
 
 def test_a_name_that_only_a_proxy_knows_stays_with_the_proxies(host: PicturesHost) -> None:

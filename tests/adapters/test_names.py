@@ -169,6 +169,20 @@ def test_allowed_private() -> None:
         assert names.refuse("10.0.0.7") == ""
 
 
+def test_a_proxy_program_answers_for_names() -> None:
+    """What stands in for a name is told apart; as a number, or beside a private one, it is refused as any."""
+    answers = {
+        "a.example": ("198.18.0.7",),
+        "b.example": (PUBLIC, "fc00::7"),
+        "c.example": ("198.18.0.7", "10.0.0.1"),
+    }
+    with resolving(Server(answers)) as names:
+        assert answer_for(names, "a.example") == Known((), "stand_in", "198.18.0.7")
+        assert answer_for(names, "b.example") == Known((), "stand_in", "fc00::7")
+        assert answer_for(names, "c.example") == Known((), "private_address", "a private network")
+        assert names.ask("198.18.0.7") == Known((), "private_address", "reserved for measurements")
+
+
 def test_rebinding() -> None:
     """A name server that answers with loopback the second time changes nothing, and then is refused."""
     clock = [0.0]

@@ -12,7 +12,7 @@ from g3m.adapters.hosts import Hosts, Rules
 from g3m.adapters.rows import Door, Over, Row
 from g3m.adapters.slot import Ask, Reply
 from g3m.core.manners import NETWORK, OTHER_WAY, ROBOTS, CrowdLimits, robots_rule
-from g3m.core.outcomes import http_reason
+from g3m.core.outcomes import STAND_IN, http_reason
 from g3m.core.proxies import Ways
 from g3m.core.weburl import web_address
 
@@ -20,7 +20,9 @@ ROBOTS_BYTES = 512 * 1024
 WAY_FAILURES = 10
 """After so many failures in a row another way is tried first."""
 
-_UNRESOLVED = ("name_unknown", "name_failed")
+_UNRESOLVED = ("name_unknown", "name_failed", STAND_IN)
+"""Where a name leads is not known here; a proxy that the user named may know."""
+
 _TOLD_ALIKE = NETWORK | {"cut_off", http_reason(429), http_reason(503)}
 """What a request for robots.txt may end with that says of its host what any other would."""
 

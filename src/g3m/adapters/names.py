@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from g3m.core.addresses import is_numeric, literal, refusal
+from g3m.core.addresses import is_numeric, is_stand_in, literal, refusal
+from g3m.core.outcomes import STAND_IN
 
 GOOD_FOR_S = 600.0
 FAILED_FOR_S = 60.0
@@ -186,10 +187,12 @@ class Names:
             return Known((), "name_failed", error.strerror or "")
         addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
         # One address that is not public makes the whole answer suspect: no picture is worth the choice.
-        for address in addresses:
-            why = self.refuse(address)
-            if why:
-                return Known((), "private_address", why)
+        refused = [address for address in addresses if self.refuse(address)]
+        for address in refused:
+            if not is_stand_in(address):
+                return Known((), "private_address", self.refuse(address))
+        if refused:
+            return Known((), STAND_IN, refused[0])
         if not addresses:
             return Known((), "name_unknown", "no address")
         return Known(addresses[:_MOST_ADDRESSES])

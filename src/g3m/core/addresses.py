@@ -97,10 +97,17 @@ def inside(address: str, allow_private: bool = False) -> str:
     >>> inside("10.0.0.1"), inside("198.18.0.7"), inside("8.8.8.8")
     ('a private network', '', '')
     """
+    return "" if is_stand_in(address) else refusal(address, allow_private)
+
+
+def is_stand_in(address: str) -> bool:
+    """Whether a proxy program in TUN mode stands in for a name with this numeric address.
+
+    >>> is_stand_in("198.18.0.7"), is_stand_in("8.8.8.8")
+    (True, False)
+    """
     plain = literal(address)
-    if plain and any(ip_address(plain) in network for network in STAND_INS):
-        return ""
-    return refusal(address, allow_private)
+    return bool(plain) and any(ip_address(plain) in network for network in STAND_INS)
 
 
 def _inside(number: IPv6Address) -> IPv4Address | None:

@@ -10,6 +10,7 @@ from collections import Counter, deque
 
 from g3m.core.errors import Unreachable
 from g3m.core.manners import NETWORK
+from g3m.core.outcomes import STAND_IN
 
 FIRST_ROWS = 50
 LAST_ROWS = 200
@@ -34,7 +35,7 @@ class Alarm:
     def heed(self, host: str, reason: str, body: bytes, *, known_good: bool) -> None:
         """One row came to an end: raise Unreachable if nearly all fail, or are the same page."""
         if self.outcome(reason, host, known_good=known_good):
-            raise dead_network()
+            raise hidden_names() if reason == STAND_IN else dead_network()
         if body and self.wants_body and self.body(host, hash(body), page=is_page(body)):
             raise one_page()
 
@@ -79,6 +80,17 @@ def dead_network() -> Unreachable:
         hint=(
             "no row was marked as failed: look at the network (g3m doctor), then run the same command again",
             "没有任何行被标记为失败：请检查网络（g3m doctor），然后重新运行同一命令",
+        ),
+    )
+
+
+def hidden_names() -> Unreachable:
+    """The same where a proxy program answers for names: a stranger's may lead anywhere behind it."""
+    return Unreachable(
+        "names are answered by a proxy program in TUN mode (fake-ip): where they lead cannot be checked here",
+        hint=(
+            "no row was marked as failed: name its port with --proxy, then run the same command again",
+            "没有任何行被标记为失败：请用 --proxy 指定该代理程序的端口，然后重新运行同一命令",
         ),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from g3m.core.addresses import STAND_INS
+from g3m.core.addresses import is_stand_in
 from g3m.core.errors import Bilingual
 
 STAGES = ("dns", "tcp", "proxy", "tls", "answer", "body", "done")
@@ -205,8 +205,7 @@ def false_addresses(hop: Hop) -> bool:
 
 def fake_addresses(hop: Hop) -> bool:
     """Whether a name was answered by a proxy program on the way (fake-ip): then it carries what is direct."""
-    found = [ip_address(address) for address in hop.addresses]
-    return any(address in network for address in found for network in STAND_INS)
+    return any(map(is_stand_in, hop.addresses))
 
 
 def _is_address(name: str) -> bool:

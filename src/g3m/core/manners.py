@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from g3m.core.outcomes import GOOD, may_succeed
+from g3m.core.outcomes import GOOD, STAND_IN, may_succeed
 
-NETWORK = frozenset({"name_unknown", "name_failed", "unreachable", "timeout", "too_slow", "tls"})
+NETWORK = frozenset({"name_unknown", "name_failed", STAND_IN, "unreachable", "timeout", "too_slow", "tls"})
 """Reasons that a dead network gives to every row, whatever the rows are like."""
 
-OTHER_WAY = NETWORK - {"name_unknown", "name_failed"}
+OTHER_WAY = NETWORK - {"name_unknown", "name_failed", STAND_IN}
 """Reasons for which another proxy, or none, may be the answer."""
 
 LONGEST_REST_S = 60.0
@@ -193,7 +193,7 @@ def retry_wait_s(
         return None
     if reason in OTHER_WAY and other_way:
         return 0.0
-    if reason in ("timeout", "too_slow", "cut_off", "name_failed"):
+    if reason in ("timeout", "too_slow", "cut_off", "name_failed", STAND_IN):
         return None
     return FIRST_RETRY_S * 2.0 ** min(tries - 1, 16) * (0.5 + jitter / 2)
 

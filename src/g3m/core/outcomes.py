@@ -18,6 +18,8 @@ Status = Literal["success", "failed_to_download", "failed_to_resize"]
 GOOD = ""
 """The reason of a row that became a sample."""
 
+STAND_IN = "stand_in"
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -32,6 +34,7 @@ REASONS: Mapping[str, Reason] = {
     "private_address": Reason("the name leads to an address that is not public"),
     "name_unknown": Reason("the name does not exist"),
     "name_failed": Reason("the name could not be resolved this time", again=True),
+    STAND_IN: Reason("a proxy program in TUN mode answers for the name (fake-ip); name it", again=True),
     "unreachable": Reason("no connection, or it broke before an answer", again=True),
     "tls": Reason("no trusted TLS connection"),
     "timeout": Reason("no answer, or not the whole of it, in the time allowed", again=True),

@@ -50,6 +50,7 @@ CHINESE: Mapping[str, str] = {
     "private_address": "域名指向非公网地址",
     "name_unknown": "域名不存在",
     "name_failed": "本次未能解析域名",
+    "stand_in": "域名由 TUN 模式的代理程序代答（fake-ip）：请用 --proxy 指定它",
     "unreachable": "无法连接，或在应答前连接中断",
     "tls": "没有可信的 TLS 连接",
     "timeout": "在允许的时间内没有回应或未传完",
