@@ -34,6 +34,7 @@ PROGRAMS = {
 """Each program and the Debian package that has it."""
 
 OTHERS = {
+    "aria2c": "aria2",
     "chromium": "chromium",
     "strace": "strace",
     "mount": "mount",
@@ -42,7 +43,7 @@ OTHERS = {
     "setpriv": "util-linux",
     "mkfs.ext4": "e2fsprogs",
 }
-"""What tests/web, tests/crash and tests/machine need."""
+"""What tests/ui, tests/web, tests/crash and tests/machine need."""
 
 
 def missing_packages() -> list[str]:
