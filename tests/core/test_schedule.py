@@ -175,13 +175,66 @@ def test_every_source_is_tried_at_once() -> None:
     assert Spans(spans).size_bytes == sum(end - start for start, end in spans)
 
 
-def test_a_file_without_validator_gets_one_connection() -> None:
-    """Solo: one transfer, to the end of the file, and no race."""
-    schedule = schedule_of(3, size_bytes=None)
+@pytest.mark.parametrize("size", [None, 10**9])
+def test_a_file_without_validator_gets_one_connection(size: int | None) -> None:
+    """Solo: one transfer, to the end of the file, known or not, and no race."""
+    schedule = schedule_of(3, size_bytes=size)
     schedule.solo = True
     moves = list(schedule.step(0.0))
-    assert [(m.transfer.start, m.transfer.end) for m in moves] == [(0, UNKNOWN_BYTES)]
+    assert [(m.transfer.start, m.transfer.end) for m in moves] == [(0, size or UNKNOWN_BYTES)]
     assert list(schedule.step(1.0)) == []
+
+
+def test_a_file_of_unknown_size_is_asked_for_whole() -> None:
+    """Nobody can say where the second half begins: one request takes all that is left."""
+    move = next(iter(schedule_of(3, size_bytes=None, written=Spans([(0, 500)])).step(0.0)))
+    assert (move.transfer.start, move.transfer.end) == (500, UNKNOWN_BYTES)
+
+
+def test_there_is_hope_while_one_source_is_left() -> None:
+    """One that was dropped, or failed too often, ends nothing; nor do all, while a transfer is under way."""
+    schedule = schedule_of(2)
+    first, second = schedule.sources
+    first.dropped = "it lied"
+    assert not schedule.hopeless
+    second.spent = True
+    assert schedule.hopeless
+    second.spent = False
+    assert next(iter(schedule.step(0.0)))
+    second.spent = True
+    assert not schedule.hopeless
+
+
+def test_the_wait_for_an_answer_is_no_slowness() -> None:
+    """How fast a connection is counts from its first byte: ten seconds before it take nothing from the speed."""
+    schedule = schedule_of(1, size_bytes=10**9)
+    (move,) = schedule.step(0.0)
+    schedule.headed(move.transfer, 10.0)
+    schedule.received(move.transfer, 4096, 11.0)
+    assert schedule.rate(move.transfer.source, 11.0) == 4096
+
+
+def test_the_source_with_the_most_connections_is_tried_with_fewer() -> None:
+    """Half of what it has is given back, the hindmost first; the others keep theirs."""
+    schedule = schedule_of(2, size_bytes=10**12)
+    small, large = schedule.sources
+    now_s = 0.0
+    small.cap, large.cap = 4, 16
+    for tick in range(120):
+        now_s = tick / 10
+        moves = list(schedule.step(now_s))
+        stops = [move.transfer for move in moves if isinstance(move, Stop)]
+        if stops:
+            break
+        for transfer in schedule.transfers.values():
+            if transfer.headed_s is None:
+                schedule.headed(transfer, now_s)
+            schedule.received(transfer, 100, now_s)
+    assert {id(transfer.source) for transfer in stops} == {id(large)}
+    assert len(stops) == 8
+    kept = [t.position for t in schedule.transfers.values() if t.source is large and t not in stops]
+    assert len(kept) == 8
+    assert max(kept) <= min(transfer.position for transfer in stops)
 
 
 def test_silence_is_ended_and_its_bytes_are_free() -> None:
