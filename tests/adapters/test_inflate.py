@@ -154,6 +154,19 @@ def test_the_limit_holds_to_the_byte(tmp_path: Path) -> None:
         undone(tmp_path, PACKED, len(PLAIN) - 1)
 
 
+def test_a_full_disk_says_nothing_against_the_archive(tmp_path: Path) -> None:
+    """What would not fit is no bomb: an archive that is called bad may be thrown away."""
+    (tmp_path / "a.gz").write_bytes(PACKED)
+    with Inflation(tmp_path / "a.gz", tmp_path / "a", room_bytes=len(PLAIN)) as inflation:
+        assert inflation.finish() == len(PLAIN)
+    with (
+        pytest.raises(NoSpace, match=f"more than the {len(PLAIN) - 1} bytes that are free"),
+        Inflation(tmp_path / "a.gz", tmp_path / "b", room_bytes=len(PLAIN) - 1) as inflation,
+    ):
+        inflation.finish()
+    assert not (tmp_path / "b").exists()
+
+
 def test_progress_counts_bytes_of_the_source(tmp_path: Path) -> None:
     """Progress rises to the size of the source, and what it raises ends the work."""
     source = tmp_path / "a.gz"

@@ -108,7 +108,7 @@ def test_a_system_without_the_hints_writes_all_the_same(
 
 @pytest.mark.parametrize("mebibytes", [1, 15, 16, 17, 40])
 def test_room_that_is_not_needed_is_given_back(tmp_path: Path, mebibytes: int) -> None:
-    """Blocks are asked for ahead of the writing, and a finished file has none beyond its end."""
+    """For a file that is large blocks are asked for ahead; a finished one has none beyond its end."""
     file = Output(tmp_path / "a")
     for number in range(1, mebibytes + 1):
         file.write(PIECE)
@@ -116,7 +116,8 @@ def test_room_that_is_not_needed_is_given_back(tmp_path: Path, mebibytes: int) -
     file.write(b"x")
     state = (tmp_path / "a").stat()
     assert state.st_size == mebibytes * len(PIECE) + 1
-    assert state.st_blocks * 512 >= (mebibytes // 16 + 1) * 2**24
+    ahead_bytes = (mebibytes // 16 + 1) * 2**24
+    assert (state.st_blocks * 512 >= ahead_bytes) == (mebibytes >= 16)
     file.close()
     state = (tmp_path / "a").stat()
     assert state.st_size == mebibytes * len(PIECE) + 1
@@ -132,6 +133,19 @@ def test_without_room_it_is_written_all_the_same(tmp_path: Path, monkeypatch: py
         file.write(PIECE)
     assert file.close() == hashlib.sha256(PIECE * 40).hexdigest()
     assert asked == [1]
+
+
+def test_room_of_a_disk_that_has_too_little_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a disk may give all that it has left, and say no: other files need it."""
+    monkeypatch.setattr(fsio, "make_room", lambda *given: make_room(*given) and False)
+    file = Output(tmp_path / "a")
+    for _ in range(17):
+        file.write(PIECE)
+    assert (tmp_path / "a").stat().st_blocks * 512 < 2**24 + 2 * 2**20
+    file.close()
+    assert (tmp_path / "a").stat().st_size == 17 * len(PIECE)
 
 
 class Stalled:

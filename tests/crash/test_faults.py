@@ -59,6 +59,11 @@ def test_the_harness_finds_what_was_hidden_for_it(
     assert all(one["ended"] for one in answer["seen"])
 
 
+def _could_not_go(one: dict[str, Any], name: str) -> bool:
+    """Whether a temporary file or a lease stayed because it could not be removed; the next run has to do it."""
+    return " at unlink" in one["fault"] and name.endswith((".tmp", "/lock", ".lock"))
+
+
 def survive(
     tmp_path: Path,
     limit: int,
@@ -78,7 +83,7 @@ def survive(
             "an error without a name": said.get("trace"),
             "an error that names no file": said.get("error") and str(tmp_path) not in said["message"],
             "something half": one.get("broken") or one["partial"],
-            "success with another tree": one["after"],
+            "success with another tree": [name for name in one["after"] if not _could_not_go(one, name)],
             "a reader saw something wrong": one.get("read"),
             "the next run failed": one.get("second"),
             "the next run ended with another tree": [

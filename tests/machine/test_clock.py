@@ -90,15 +90,17 @@ def test_what_was_left_of_a_killed_taking_is_swept(tmp_path: Path) -> None:
     gone = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
-    dead, alive = (
-        tmp_path / f"..dropped.jsonl.lock.{pid}.0123abcd.tmp" for pid in (int(gone.stdout), os.getppid())
-    )
-    for path in (dead, alive):
-        path.touch()
-    lease = Lease(tmp_path / ".dropped.jsonl.lock")
-    lease.take()
-    lease.release()
-    assert [path.name for path in tmp_path.iterdir()] == [alive.name]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as here:
+        dead, alive = (
+            tmp_path / f"..dropped.jsonl.lock.{pid}.0123abcd.tmp" for pid in (int(gone.stdout), here.pid)
+        )
+        for path in (dead, alive):
+            path.touch()
+        lease = Lease(tmp_path / ".dropped.jsonl.lock")
+        lease.take()
+        lease.release()
+        assert [path.name for path in tmp_path.iterdir()] == [alive.name]
+        here.communicate(b"\n")
 
 
 @pytest.mark.parametrize("shift_s", [TEN_YEARS_S, -TEN_YEARS_S])

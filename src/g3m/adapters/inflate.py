@@ -23,11 +23,13 @@ from types import TracebackType
 from typing import Any, final
 
 from g3m.adapters.output import Output
-from g3m.core.errors import BadArchive, StorageError
+from g3m.core.errors import BadArchive, NoSpace, StorageError
 
 RATIO_LIMIT = 1000
 RATIO_FLOOR_BYTES = 10 * 2**20
 """Up to this size a file may grow by any ratio."""
+
+NO_LIMIT_BYTES = 2**63 - 1
 
 _CHUNK_BYTES = 2**20
 _CHUNKS_AHEAD = 8
@@ -40,7 +42,8 @@ class Inflation:
     `progress` is told how many bytes of `source` have been read so far; what it raises ends the
     work. `target` must not exist yet. It is on the disk (fsync) after `finish`, and gone after the
     block if that was not reached or if anything raised: BadArchive (cut, damaged, other bytes at the
-    end, more than `limit_bytes` or than 1000 times the source), NoSpace, NotWritable or StorageError.
+    end, more than `limit_bytes` or than 1000 times the source), NoSpace (more than `room_bytes`, too),
+    NotWritable or StorageError.
     """
 
     def __init__(
@@ -48,7 +51,8 @@ class Inflation:
         source: Path,
         target: Path,
         *,
-        limit_bytes: int,
+        limit_bytes: int = NO_LIMIT_BYTES,
+        room_bytes: int = NO_LIMIT_BYTES,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self._progress = progress
@@ -56,7 +60,7 @@ class Inflation:
         self._ended = self._synced = False
         self._stopping = threading.Event()
         self._chunks: queue.Queue[tuple[bytes, int] | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
-        pieces = _unpacked(source, limit_bytes)
+        pieces = _unpacked(source, limit_bytes, room_bytes)
         self._thread = threading.Thread(target=self._work, args=(pieces,), name="g3m-inflate", daemon=True)
         self._thread.start()
 
@@ -119,7 +123,7 @@ class Inflation:
         self._chunks.put(last)
 
 
-def _unpacked(source: Path, limit_bytes: int) -> Generator[tuple[bytes, int], None, None]:
+def _unpacked(source: Path, limit_bytes: int, room_bytes: int) -> Generator[tuple[bytes, int], None, None]:
     """The plain bytes in pieces, each with how much was read; it ends only after every checksum held."""
     opener, damage = _gzip()
     position = 0
@@ -135,6 +139,8 @@ def _unpacked(source: Path, limit_bytes: int) -> Generator[tuple[bytes, int], No
                 position = packed.tell()
                 if size_bytes > allowed:
                     raise BadArchive(f"{source}: unpacks to more than {allowed} bytes, at offset {position}")
+                if size_bytes > room_bytes:
+                    raise NoSpace(f"{source}: unpacks to more than the {room_bytes} bytes that are free")
                 yield chunk, position
     except damage as error:
         raise BadArchive(f"{source}: gzip damaged behind offset {position}: {error}") from error

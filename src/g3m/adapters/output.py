@@ -34,7 +34,9 @@ _BACK_BYTES = 2**23
 """How much is given to the disk at once: less would cut files that grow side by side into small extents."""
 
 _ROOM_BYTES = 2**24
-"""How much room is asked for at once. It is given back at the end, and with a file that is given up."""
+"""How much room is asked for at once, by a file that has become so large: of many small ones side by side
+each would keep from the others what it does not need. It is given back at the end, or with the whole file.
+"""
 
 _SYNC_FILE_RANGE_WRITE = 2
 
@@ -50,7 +52,7 @@ class Output:
     def __init__(self, path: Path, *, digest: bool = False) -> None:
         self.path = path
         self.position = 0
-        self._room = 0
+        self._room = _ROOM_BYTES
         self._digest = hashlib.sha256() if digest else None
         self._follower: _Follower | None = None
         try:
@@ -78,7 +80,7 @@ class Output:
         try:
             if self._follower is not None:
                 self._follower.end()
-            if self._room > self.position:
+            if self._room > max(self.position, _ROOM_BYTES):
                 fsio.truncate(self._file, self.position)
             fsio.sync(self._file)
             file, self._file = self._file, -1
@@ -107,7 +109,12 @@ class Output:
     def _make_room(self) -> None:
         """Have the system find a place for what comes next; where it cannot, it is not asked again."""
         start = max(self._room, self.position)
-        self._room = start + _ROOM_BYTES if fsio.make_room(self._file, start, _ROOM_BYTES) else -1
+        if fsio.make_room(self._file, start, _ROOM_BYTES):
+            self._room = start + _ROOM_BYTES
+            return
+        self._room = -1
+        with suppress(OSError):  # a disk that is nearly full gives what it has left, and says no
+            fsio.truncate(self._file, self.position)
 
 
 class _Follower:

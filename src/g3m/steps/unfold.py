@@ -151,7 +151,7 @@ class _Unfolder:
         free_bytes = self._session.store.free().size_bytes
         progress: Callable[[int], None] = lambda _: self._session.check_stop()  # noqa: E731
         members, making = None, in_the_making(spool)
-        with Inflation(path, making, limit_bytes=free_bytes, progress=progress) as inflation:
+        with Inflation(path, making, room_bytes=free_bytes, progress=progress) as inflation:
             inflation.reach(_HEAD_BYTES)
             with open(making, "rb") as file:
                 is_tar = container(file.read(_HEAD_BYTES)) == "tar"

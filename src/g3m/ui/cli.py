@@ -21,6 +21,7 @@ from g3m.ui.drop import drop
 from g3m.ui.export import export
 from g3m.ui.gather import LIST_SETTINGS, gather, gather_again, retry_flag, show_gathered
 from g3m.ui.index import index
+from g3m.ui.leave import leave
 from g3m.ui.options import (
     Context,
     config_files,
@@ -98,23 +99,27 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point: runs a command and turns errors into messages and exit codes."""
     keep_streams()
+    leave(_run())
+
+
+def _run() -> int:
     try:
         code = cli.main(prog_name="g3m", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except G3MError as error:
         _show_error(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OSError as error:  # of a file or folder that was only looked at, or of what is printed
         if not isinstance(error.filename, str) and not gave_up(error):
             raise
         told = storage_error(error, error.filename or "stdout")
         _show_error(told)
-        sys.exit(told.exit_code)
+        return told.exit_code
 
 
 def _show_error(error: G3MError) -> None:

@@ -60,13 +60,14 @@ def watched(context: Context) -> Iterator[Watch]:
     limit_s = parse_duration(max_time) if max_time else None
     quiet = context.quiet or context.json
     with (
+        _stop_on_signals(context, stops),
         closing(LogFiles(context.session.store.work)) as files,
         progress(quiet=quiet, notice=lambda: stops.said) as show,
     ):
         watch.sinks += [watch.take, files, show]
         if context.json:
             watch.sinks.append(JsonLines(lambda line: click.echo(line, nl=False)))
-        with _stop_on_signals(context, stops), _stop_after(limit_s, context, stops):
+        with _stop_after(limit_s, context, stops):
             try:
                 yield watch
                 return
