@@ -78,6 +78,11 @@ class Call:
     changes: bool
     """Whether it may change the disk: an open without O_CREAT and O_TRUNC only counts."""
 
+    @property
+    def mark(self) -> str:
+        """The path by which strace can be told this call: of a rename it looks at the old name alone."""
+        return self.paths[-1] if self.name == "rename" else self.paths[0]
+
 
 @dataclass(frozen=True)
 class Point:
@@ -124,15 +129,15 @@ class Record:
         for call in self.calls:
             if not any(path.startswith(self.root) for path in call.paths):
                 continue
-            path = call.paths[0]
+            path, mark = call.paths[0], call.mark
             all_counts[call.thread, call.name] += 1
             for one in set(call.paths):
                 own_counts[call.thread, call.name, one] += 1
             if not call.changes:
                 found.setdefault((call.name, all_counts[call.thread, call.name], ""), Point("", "", 0))
                 continue
-            when, own = all_counts[call.thread, call.name], own_counts[call.thread, call.name, path]
-            for key in ((call.name, when, ""), (call.name, own, path)):
+            when, own = all_counts[call.thread, call.name], own_counts[call.thread, call.name, mark]
+            for key in ((call.name, when, ""), (call.name, own, mark)):
                 if key not in found:
                     found[key] = Point(call.name, path, key[1], key[2])
                     break
