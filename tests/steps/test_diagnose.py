@@ -342,7 +342,7 @@ def test_a_proxy_carries_what_is_blocked(world: World, tmp_path: Path) -> None:
     The origin answers requests in a proxy's form, and so plays the proxy.
     """
     proxy = world.origin.url
-    options = {**world.options, "hub_endpoint": "http://hub.drawn.org"}
+    options = {**world.options, "hub_endpoint": "http://hub.drawn.org", "allow_private": True}
     named = plain(tmp_path, {"http_proxy": proxy}, **options)
     found = survey(("cc3m",), named)
     assert [place.name for place in found.places] == ["http://hub.drawn.org", HUB]

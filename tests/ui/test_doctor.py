@@ -572,7 +572,7 @@ def test_no_secret_of_the_network_is_shown(here: Command, desk: Desk, alone: dic
         "https_proxy": f"ftp://me:{CANARY}@h:1",
         "ALL_PROXY": f"{CANARY}://me@h:1",
     }
-    arguments = ("doctor", "cc3m", "sbu", "--proxy", f"{login}127.0.0.1:9")
+    arguments = ("doctor", "cc3m", "sbu", "--allow-private", "--proxy", f"{login}127.0.0.1:9")
     for more in ((), ("--json",), ("--lang", "zh")):
         ran = here(*arguments, *more, **variables)
         assert ran.code == 0, ran.err

@@ -104,7 +104,8 @@ def test_a_policy_stands_in_every_page(exported: Path, visit: Visit, tmp_path: P
     evil = moved / "evil.html"
     evil.write_text(page.replace("</main>", "<script>window.ran = 1</script></main>"), encoding="utf-8")
     visitor = visit(None)
-    visitor.go(evil.as_uri())
+    with visitor.page.expect_console_message(lambda one: "script-src" in one.text):
+        visitor.go(evil.as_uri())
     assert visitor.page.evaluate("window.ran") is None
     assert any("script-src" in one for one in visitor.violations())
     visitor.complaints.clear()

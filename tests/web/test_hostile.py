@@ -258,7 +258,8 @@ def test_no_request_comes_from_a_page_of_another(hostile_view: View, visit: Visi
     visitor = visit(hostile_view)
     asked: list[Request] = []
     visitor.page.on("request", lambda one: asked.append(one))
-    visitor.page.goto(evil.as_uri())
+    with visitor.page.expect_console_message(lambda one: "NotSameOrigin" in one.text):
+        visitor.page.goto(evil.as_uri())
     visitor.everything()
     assert visitor.page.evaluate("document.images[0].naturalWidth") == 0
     # The icon and the pictures of the page before may still come in.

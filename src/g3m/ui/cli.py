@@ -378,7 +378,7 @@ def status(json: bool, watch: bool, **flags: Any) -> None:
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[DATASET...]")
 @json_flag
-@setting_flags("root", "proxy", "no_proxy", "offline", "lang")
+@setting_flags("root", "proxy", "no_proxy", "allow_private", "offline", "lang")
 def doctor(names: tuple[str, ...], json: bool, **flags: Any) -> None:
     """Say what this machine and its network can do: disk, tokens, proxies, and each host over each way.
 
