@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +30,10 @@ Work = Callable[[dict[str, Any], Path], None]
 
 
 def toy_work(job: dict[str, Any], root: Path) -> None:
-    """The toy, with the bug that is asked for."""
+    """The toy, with the bug that is asked for; in the threads that are asked for, one after the other."""
+    for shards in job.get("threads", ()):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(toy.run, root, job["bug"], shards).result()
     toy.run(root, job["bug"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.crash.jobs import ALL, bring_job, driven, drop_job, gather_job
+from tests.crash.toy import SHARDS
 from tests.pictures_host import PicturesHost
 from tests.whole.test_kill_pack import foreign
 
@@ -57,6 +58,14 @@ def test_the_harness_finds_what_was_hidden_for_it(
     wrong = [one["fault"] for one in answer["seen"] if "broken" in one or one["second"] or one["differs"]]
     assert bool(wrong) == bool(bug), wrong
     assert all(one["ended"] for one in answer["seen"])
+
+
+def test_every_call_is_reached_in_whichever_thread_it_is(tmp_path: Path) -> None:
+    """strace counts for each thread: calls of a second one with the numbers of the first are found by their paths."""
+    answer = tried(tmp_path, 0, ("KILL",), work="toy", bug="", threads=[2, 4])
+    assert [one["fault"] for one in answer["seen"] if not one["hit"]] == []
+    named = [one["fault"].rsplit("/", 1)[1] for one in answer["seen"] if " at rename " in one["fault"]]
+    assert named == [f"{number}.shard" for number in range(SHARDS)]
 
 
 def _could_not_go(one: dict[str, Any], name: str) -> bool:
