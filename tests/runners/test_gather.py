@@ -454,10 +454,13 @@ def test_a_broken_shard_is_made_again(host: PicturesHost, tmp_path: Path) -> Non
     assert (made.folder / "00001.tar").stat().st_mtime_ns == kept
 
 
-def test_a_request_to_stop_is_heard_in_the_middle(host: PicturesHost, tmp_path: Path) -> None:
+def test_a_request_to_stop_is_heard_in_the_middle(
+    host: PicturesHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Interrupted while servers hang: nothing half made stands, and the next run finishes the rest."""
+    monkeypatch.setattr("g3m.adapters.crowd.tail_allowance_s", lambda *_: 600.0)
     source = write_list(tmp_path / "l.jsonl", rows_of(host, *["good"] * 4, *["hang"] * 2, "good"))
-    session = make_session({"allow_private": True, "jobs": 1}, {})
+    session = make_session({"allow_private": True, "jobs": 1, "url_timeout_s": 600.0}, {})
     plan, session = plan_in(
         [str(source)], tmp_path / "out", gathering_for(Columns(), session.settings, 4), session
     )
