@@ -322,6 +322,27 @@ def test_a_catalog_made_anew_is_seen_by_who_has_it_open(path: Path) -> None:
         assert catalog.count(View()).samples == 5
 
 
+def test_a_catalog_that_another_is_making_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies there until its tables are written is no damaged catalog: who comes second waits for the first."""
+    path = tmp_path / FILE
+    with closing(sqlite3.connect(path, isolation_level=None)) as first:
+        first.executescript("BEGIN IMMEDIATE; CREATE TABLE held(id); PRAGMA user_version = 1;")
+        file = path.stat().st_ino
+
+        def create(place: Path) -> None:
+            assert place.stat().st_ino == file
+            first.execute("ROLLBACK")
+            catalog_file.create(place)
+
+        monkeypatch.setattr("g3m.adapters.catalog.create", create)
+        with open_catalog(path, writing=True) as catalog:
+            catalog.put(facts(), entries(5))
+            assert catalog.count(View()).samples == 5
+    assert path.stat().st_ino == file
+
+
 @pytest.mark.parametrize(
     "text",
     ["\x00", "a\x00b", "\U0010ffff", "'); DROP TABLE sample; --", "\u202e", "x" * 200_000, "\n"],

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -221,6 +221,27 @@ def test_a_peer_that_is_away_costs_a_note(
     peer_places(one, ASSET)
     settle(one)
     assert peer_notes(one) == ()  # the same trouble is no news
+
+
+def test_the_same_trouble_is_no_news(
+    session: Callable[..., Session], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other milliseconds in an error are told once, another error is told."""
+    said = ["Failed to connect after 0 ms", "Failed to connect after 1 ms", "answered 503"]
+
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise Unreachable(said[0])
+
+    monkeypatch.setattr("g3m.steps.peers.list_peer", fail)
+    one = session(f"http://127.0.0.1:9/{TOKEN}/")
+    told = []
+    while said:
+        peer_places(one, ASSET)
+        settle(one)
+        told.append(len(peer_notes(one)))
+        said.pop(0)
+        clock.now_s += RETRY_S
+    assert told == [1, 0, 1]
 
 
 def test_a_lying_peer_costs_a_note(

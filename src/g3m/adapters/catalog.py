@@ -72,7 +72,8 @@ def open_catalog(path: Path, *, writing: bool = False) -> Catalog:
         try:
             connect(path, writing=True).close()
         except UnknownCatalog:
-            if _state(path) == before:  # nobody was faster
+            # An empty one is about to be made by somebody else, or is left of one who was killed.
+            if before is not None and before.st_size and _state(path) == before:
                 discard(path)
             create(path)
     return Catalog(path, writing=writing)

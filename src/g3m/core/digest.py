@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -111,3 +112,12 @@ def disagreement(expected: Iterable[Digest], actual: Iterable[Digest]) -> tuple[
 def of_bytes(data: bytes) -> Digest:
     """sha256 of a small document."""
     return Digest("sha256", hashlib.sha256(data).hexdigest())
+
+
+def of_facts(facts: Mapping[str, Any]) -> Digest:
+    """sha256 of what JSON can hold, however it is ordered or laid out.
+
+    >>> of_facts({"b": (1,), "a": 2}) == of_facts({"a": 2, "b": [1]})
+    True
+    """
+    return of_bytes(json.dumps(facts, sort_keys=True).encode())

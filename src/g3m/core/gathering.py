@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from g3m.core.digest import of_bytes
+from g3m.core.digest import of_facts
 from g3m.core.errors import SettingsError
 from g3m.core.plan import DatasetPlan, identify
 from g3m.core.recipe import Recipe
@@ -185,7 +185,7 @@ def gather_plan(
         recipe=recipe,
         assets=recipe.assets,
         parity="none",
-        identity=of_bytes(json.dumps(facts, sort_keys=True).encode()).hex,
+        identity=of_facts(facts).hex,
         treatment=treatment,
         sources=tuple(sources),
         gathering=gathering,

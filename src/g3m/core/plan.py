@@ -7,13 +7,12 @@ captions have been read; steps/arrange.py then adds the `pack` tasks.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from g3m.core.digest import of_bytes, strongest
+from g3m.core.digest import of_bytes, of_facts, strongest
 from g3m.core.recipe import Asset, Recipe
 from g3m.core.samples import SHARD_SAMPLES
 from g3m.core.treatment import AS_IT_IS, Treatment
@@ -244,7 +243,7 @@ def identify(recipe: Recipe, assets: Sequence[Asset], parity: Parity, treatment:
     }
     if treated := treatment.to_dict():
         facts["treatment"] = treated
-    return of_bytes(json.dumps(facts, sort_keys=True).encode()).hex
+    return of_facts(facts).hex
 
 
 def make_dataset_plan(

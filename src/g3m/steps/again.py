@@ -20,8 +20,9 @@ from g3m.adapters.session import Session
 from g3m.core.errors import ContentError
 from g3m.core.gathering import GatherPlan, Row
 from g3m.core.receipt import PlannedShard
+from g3m.core.seal import sealed, unsealed
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +52,18 @@ def again_shards(name: str, identity: str, session: Session) -> tuple[AgainShard
 def write_again(name: str, identity: str, shards: Sequence[AgainShard], session: Session) -> Path:
     """Record the tasks of all retries; where."""
     body = {"format": FORMAT, "identity": identity, "shards": [asdict(shard) for shard in shards]}
-    write_document(_path(name, session), json.dumps(body) + "\n")
+    write_document(_path(name, session), sealed(body))
     return _path(name, session)
 
 
 @lru_cache(maxsize=2)  # every task reads it
 def _parse(text: str, identity: str) -> tuple[AgainShard, ...]:
     try:
-        body = json.loads(text)
+        body = unsealed(text)
         if body["format"] != FORMAT or body["identity"] != identity:
             return ()
         return tuple(AgainShard(**shard) for shard in body["shards"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return ()
 
 

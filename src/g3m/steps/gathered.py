@@ -5,7 +5,6 @@ Whoever continues it, or asks again for what failed, need not name the lists onc
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -28,11 +27,12 @@ from g3m.core.gathering import (
 from g3m.core.plan import Plan
 from g3m.core.recipe import Asset, Expect, Recipe, SampleRule
 from g3m.core.samples import safe_key
+from g3m.core.seal import sealed, unsealed
 from g3m.core.treatment import Treatment
 from g3m.steps.lists import find_lists
 from g3m.steps.publish import MANIFEST
 
-FORMAT = 1
+FORMAT = 2
 _WORDS = ("name", "title", "folder", "homepage", "licence", "terms", "terms_zh", "citation")
 
 _HINT_FOLDER = (
@@ -103,7 +103,7 @@ def keep_plan(dataset: GatherPlan, session: Session) -> None:
         "gathering": asdict(dataset.gathering),
         "treatment": dataset.treatment.to_dict(),
     }
-    text = json.dumps(body, indent=1) + "\n"
+    text = sealed(body)
     if read_document(_path(dataset.name, session)) != text:
         write_document(_path(dataset.name, session), text)
 
@@ -126,14 +126,12 @@ def _roots(to: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _read(text: str) -> GatherPlan | None:
-    """A plan that was kept; None if it cannot be read, or would be another one by now."""
+    """A plan that was kept; None if it was changed since, cannot be read, or would be another one by now."""
     try:
-        body = json.loads(text)
+        body = unsealed(text)
         if body["format"] != FORMAT:
             return None
         words, wish = body["recipe"], body["gathering"]
-        if not all(isinstance(words[name], str) for name in _WORDS):
-            return None
         recipe = Recipe(
             **{name: words[name] for name in _WORDS},
             samples=SampleRule(**words["samples"]),
@@ -154,7 +152,7 @@ def _read(text: str) -> GatherPlan | None:
         )
         sources = [ListSource(**source) for source in body["sources"]]
         dataset = gather_plan(recipe, sources, gathering, Treatment.from_dict(body["treatment"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return dataset if dataset.identity == body["identity"] else None
 

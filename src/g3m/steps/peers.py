@@ -6,6 +6,7 @@ plan. A peer that cannot be reached, or whose list cannot be used, costs a note 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from threading import Thread
 
@@ -26,6 +27,9 @@ RETRY_S = 300.0
 
 PATIENCE_S = 5.0
 """How long the first question waits for an answer; what comes later is known to the next question."""
+
+_COUNTED = re.compile(r"\d+ (?:ms|milliseconds|bytes|out of)\b")
+"""What differs in an error from one time to the next, though the trouble is the same."""
 
 
 def peer_places(session: Session, asset: Asset) -> tuple[PeerPlace, ...]:
@@ -115,9 +119,10 @@ def _ask(peer: Peer, book: PeerBook, session: Session) -> None:
         peer.again_s = now_s + (REFRESH_S if listing else RETRY_S)
         if listing is not None and not listing.partial:
             peer.again_s = None
-        if problem and problem != peer.told:
+        plain = _COUNTED.sub("", problem)
+        if problem and plain != peer.told:
             book.notes.append(f"{problem}; going on without it")
-        peer.asking, peer.told = None, problem
+        peer.asking, peer.told = None, plain
 
 
 def _files(listing: Listing) -> dict[str, tuple[str, SharedAsset]]:

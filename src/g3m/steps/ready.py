@@ -6,7 +6,6 @@ opened for reading. Where it goes may not be a folder that holds anything else.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from g3m.adapters.disk import read_document
 from g3m.adapters.session import Session
-from g3m.core.digest import of_bytes
+from g3m.core.digest import of_facts
 from g3m.core.errors import NotRecognised, NotVerified, OtherOptions, SettingsError, UnknownDataset
 from g3m.core.plan import PACK_FORMAT, Plan
 from g3m.core.receipt import Manifest, manifest
@@ -149,7 +148,7 @@ def reshard_plan(source: Source, to: Path, cut: Cut, session: Session) -> Plan:
         recipe=_recipe(source, _name(to, session), session),
         assets=(),
         parity="none",
-        identity=of_bytes(json.dumps(facts, sort_keys=True).encode()).hex,
+        identity=of_facts(facts).hex,
         treatment=treatment,
         sources=source.shards,
         origin=origin,

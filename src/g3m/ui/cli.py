@@ -21,7 +21,7 @@ from g3m.ui.drop import drop
 from g3m.ui.export import export
 from g3m.ui.gather import LIST_SETTINGS, gather, gather_again, retry_flag, show_gathered
 from g3m.ui.index import index
-from g3m.ui.leave import leave
+from g3m.ui.leave import run_and_leave
 from g3m.ui.options import (
     Context,
     config_files,
@@ -99,7 +99,7 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point: runs a command and turns errors into messages and exit codes."""
     keep_streams()
-    leave(_run())
+    run_and_leave(_run)
 
 
 def _run() -> int:

@@ -23,6 +23,7 @@ from g3m.core.peers import shown
 from g3m.core.secrets import mask
 from g3m.core.tally import Snapshot, fold
 from g3m.ui.figures import size_text
+from g3m.ui.leave import give_back
 from g3m.ui.logs import JsonLines
 from g3m.ui.options import Context
 from g3m.ui.story import LogFiles
@@ -95,8 +96,7 @@ def _stop_on_signals(context: Context, stops: _Stops) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        give_back(before)
 
 
 @contextmanager
