@@ -403,6 +403,22 @@ def test_a_shard_made_anew_leaves_alone_what_a_retry_has(host: PicturesHost, tmp
     assert set(again.values()) == {1}, "each picture was asked for once more"
 
 
+def test_a_shard_made_anew_after_a_retry_is_asked_for_again(host: PicturesHost, tmp_path: Path) -> None:
+    """What it brought once, and not this time, no retry ever had: the next one has it."""
+    source = write_list(tmp_path / "l.jsonl", rows_of(host, "good", "busy", "good", "missing", "good"))
+    run(source, tmp_path / "out")
+    run(None, tmp_path / "out", retry_failed=True)
+    (tmp_path / "out" / "00000.tar").unlink()
+    host.moods["good"] = lambda asked: asked.answer(b"", status="503 Service Unavailable")
+    worse = run(source, tmp_path / "out")
+    assert worse.manifest.rejected == {"http_404": 1, "http_503": 3}
+    host.moods["good"] = host.moods["busy"] = lambda asked: asked.answer(picture(asked.number))
+    whole = run(None, tmp_path / "out", retry_failed=True)
+    assert whole.manifest.samples == 4 and whole.manifest.rejected == {"http_404": 1}
+    whole.check_counts()
+    assert run(None, tmp_path / "out", retry_failed=True).finished == 0
+
+
 def test_a_retry_is_not_planned_by_parts(host: PicturesHost, tmp_path: Path) -> None:
     """Parts that start together would plan several retries; the error says what to do instead."""
     source = write_list(tmp_path / "l.jsonl", rows_of(host, "good", "busy"))
@@ -459,7 +475,8 @@ def test_a_request_to_stop_is_heard_in_the_middle(
 ) -> None:
     """Interrupted while servers hang: nothing half made stands, and the next run finishes the rest."""
     monkeypatch.setattr("g3m.adapters.crowd.tail_allowance_s", lambda *_: 600.0)
-    source = write_list(tmp_path / "l.jsonl", rows_of(host, *["good"] * 4, *["hang"] * 2, "good"))
+    # No task begins with a row that hangs: a host that is asked for the first time is asked for one row alone.
+    source = write_list(tmp_path / "l.jsonl", rows_of(host, *["good"] * 5, *["hang"] * 2))
     session = make_session({"allow_private": True, "jobs": 1, "url_timeout_s": 600.0}, {})
     plan, session = plan_in(
         [str(source)], tmp_path / "out", gathering_for(Columns(), session.settings, 4), session

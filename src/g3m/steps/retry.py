@@ -1,14 +1,14 @@
 """retry: plans the tasks of `--retry-failed`: the rows of a published dataset that may still succeed.
 
-Shards that stand are never touched: a retry appends. Where there was one before, only its rows are
-looked at, because whatever had failed until then was tried in it.
+Shards that stand are never touched: a retry appends. A row counts as the last retry left it that had it;
+a shard that was made anew since may have rows that no retry had.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from g3m.core.errors import ContentError, TooManyRejected
 from g3m.core.gathering import GatherPlan, Row, shard_name
 from g3m.core.outcomes import may_succeed
 from g3m.core.receipt import ShardReceipt, latest_reasons
-from g3m.steps.again import AgainShard, again_shards, line_of, write_again
+from g3m.steps.again import AgainShard, again_shards, line_of, rows_again, write_again
 from g3m.steps.arrangement import check_rejected, read_arrangement
 from g3m.steps.dropped import record_of
 from g3m.steps.outcome import EXPECTED, kept_name, read_table
@@ -34,11 +34,11 @@ def plan_again(dataset: GatherPlan, session: Session) -> int:
     if found is None:
         raise ContentError(f"{dataset.name}: the sample list is gone; run again without --retry-failed first")
     before = again_shards(dataset.name, dataset.identity, session)
-    last = [shard.name for shard in before if shard.file == before[-1].file]
-    names = [name for name in last or [one.name for one in found.shards] if _hopeful(name, dataset, session)]
+    retries = {shard.name for shard in before}
+    first = [shard.name for shard in found.shards if shard.name not in retries]
     file = f"{dataset.name}.again-{len({shard.file for shard in before}) + 1}.jsonl"
     cutter = _Cutter(dataset, session, file, len(found.shards))
-    write_document(session.store.plan(file), cutter.lines(names))
+    write_document(session.store.plan(file), cutter.lines(first, before))
     if not cutter.shards:
         remove(session.store.plan(file))
         return 0
@@ -67,10 +67,22 @@ def is_refused(dataset: GatherPlan, session: Session) -> bool:
     return False
 
 
-def _hopeful(shard: str, dataset: GatherPlan, session: Session) -> bool:
-    """Whether any row of a shard may succeed, by its receipt."""
-    receipt = read_shard_receipt(dataset, shard, session)
-    return receipt is not None and any(map(may_succeed, receipt.reasons))
+@dataclass(slots=True)
+class _Rows:
+    """Numbers of rows, a bit for each: lists have a hundred million."""
+
+    bits: bytearray = field(default_factory=bytearray)
+
+    def add(self, number: int) -> None:
+        """One more."""
+        place, bit = divmod(number, 8)
+        if place >= len(self.bits):
+            self.bits.extend(bytes(place + 1 - len(self.bits)))
+        self.bits[place] |= 1 << bit
+
+    def __contains__(self, number: int) -> bool:
+        place, bit = divmod(number, 8)
+        return place < len(self.bits) and bool(self.bits[place] >> bit & 1)
 
 
 @dataclass(slots=True)
@@ -83,22 +95,46 @@ class _Cutter:
     number: int
     shards: list[AgainShard] = field(default_factory=list)
 
-    def lines(self, names: list[str]) -> Iterator[bytes]:
+    def lines(self, first: Sequence[str], retries: Sequence[AgainShard]) -> Iterator[bytes]:
         """The lines of every row that may succeed, a task at a time."""
         pending: list[tuple[bytes, str]] = []
         offset = 0
         dropped = record_of(self.dataset, self.session)
-        for name in names:
-            for row in self._table(name):
-                self.session.check_stop()
-                if row["reason"] and may_succeed(row["reason"]) and row["key"] not in dropped:
-                    pending.append((self._line(row, row["reason"]), row["reason"]))
-                if len(pending) == self.dataset.gathering.task_rows:
-                    yield (data := self._cut(pending, offset))
-                    offset += len(data)
-                    pending = []
+        for row in self._last_of_each(first, retries):
+            self.session.check_stop()
+            if row["reason"] and may_succeed(row["reason"]) and row["key"] not in dropped:
+                pending.append((self._line(row, row["reason"]), row["reason"]))
+            if len(pending) == self.dataset.gathering.task_rows:
+                yield (data := self._cut(pending, offset))
+                offset += len(data)
+                pending = []
         if pending:
             yield self._cut(pending, offset)
+
+    def _last_of_each(
+        self, first: Sequence[str], retries: Sequence[AgainShard]
+    ) -> Iterator[Mapping[str, Any]]:
+        """What was last said of each row, the last retry at the beginning; shards without hope are left out.
+
+        A shard without a receipt is made anew first; the next retry knows what became of its rows.
+        """
+        later, order = _Rows(), {shard.file: place for place, shard in enumerate(retries)}
+        for shard in sorted(retries, key=lambda one: order[one.file], reverse=True):
+            if self._reasons(shard.name) is None:
+                for planned in rows_again(shard, self.session):
+                    later.add(planned.number)
+                continue
+            for row in self._table(shard.name):
+                if row["row"] not in later:
+                    later.add(row["row"])
+                    yield row
+        for name in first:
+            if any(map(may_succeed, self._reasons(name) or ())):
+                yield from (row for row in self._table(name) if row["row"] not in later)
+
+    def _reasons(self, shard: str) -> Mapping[str, int] | None:
+        receipt = read_shard_receipt(self.dataset, shard, self.session)
+        return None if receipt is None else receipt.reasons
 
     def _table(self, shard: str) -> Iterator[Mapping[str, Any]]:
         return read_table(shard_path(self.dataset, shard, self.session), self.session)
