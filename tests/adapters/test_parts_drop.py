@@ -220,12 +220,17 @@ def test_another_run_at_the_same_file_is_noticed_before_anything_is_dropped(
 
 def test_tending_flushes_what_waits(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front moves on although nothing more comes; but a disk is not asked to sync at every turn."""
+    monkeypatch.setattr(parts, "FLUSH_S", 600.0)
+    monkeypatch.setattr(parts, "MOST_FLUSH_S", 600.0)
     part.write(9, 3 * PIECE, [BLOB[3 * PIECE : 3 * PIECE + 100]], PLACE)
     part.tend()
     assert not part.wait_front(3 * PIECE + 100, 0.02)
     monkeypatch.setattr(parts, "MOST_FLUSH_S", 0.0)
-    part.tend()
-    assert part.wait_front(3 * PIECE + 100, 5.0)
+    for _ in range(500):  # an earlier sync may be under way
+        part.tend()
+        if part.wait_front(3 * PIECE + 100, 0.02):
+            return
+    pytest.fail("nothing was flushed")
 
 
 def test_waiting_for_the_front_ends_in_time(part: Part) -> None:
